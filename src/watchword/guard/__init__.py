@@ -1,0 +1,1 @@
+"""Protects the routes of an app; works without the server."""

@@ -1,0 +1,1 @@
+"""Judge: values in, a value or an OAuthError out; no clock, no chance, no I/O."""

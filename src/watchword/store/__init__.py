@@ -1,0 +1,1 @@
+"""Look and take: the built-in implementation of `seams.Store`."""
