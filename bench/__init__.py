@@ -1,0 +1,1 @@
+"""Watchword beside its peers, on one machine, in one run: `python -m bench.run --help`."""

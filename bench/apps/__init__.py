@@ -1,0 +1,1 @@
+"""Watchword as an app would mount it, for the benchmark."""

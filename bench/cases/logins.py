@@ -1,0 +1,51 @@
+"""How near logins come to the bare hash rate, which nothing can pass."""
+
+import os
+import subprocess
+import sys
+from collections import defaultdict
+from urllib.parse import urlencode
+
+from bench.harness import ROOT, SERVER_CORE, abba, start_wrk
+from bench.report import Outcome, Pace, paired
+from bench.subjects import FASTAPI_USERS, TUTORIAL, WATCHWORD, Running, all_running
+
+CEILING, SHARE = "bare Argon2id", "of the ceiling"
+HASH_THREADS = os.cpu_count() or 1  # as many as Watchword hashes on
+
+
+def bare_rate(seconds: float) -> float:
+    """Return hashes per second on the server's core with nothing around them."""
+    command = ["taskset", "-c", str(SERVER_CORE), sys.executable, "-m", "bench.hashrate"]
+    chosen = ["--threads", str(HASH_THREADS), "--seconds", str(seconds)]
+    return float(subprocess.check_output([*command, *chosen], cwd=ROOT, text=True))
+
+
+def login_rate(one: Running, seconds: float) -> float:
+    """Return successful logins per second of sixteen clients; what was refused does not count."""
+    env = {"BENCH_BODY": urlencode(one.login_form())}
+    path = one.subject.login_path
+    return start_wrk(one.server, path, seconds, script="post.lua", env=env).wait().rate
+
+
+def measure(pace: Pace) -> Outcome:
+    """Log in to every subject in turn, with the bare rate measured in between."""
+    outcome = Outcome("logins", "Password logins against the bare hash rate, one core")
+    rates = defaultdict(list)
+    seconds = max(pace.seconds, 2.0)
+    with all_running([WATCHWORD, TUTORIAL, FASTAPI_USERS], outcome.notes) as servers:
+        for one in servers:
+            one.login()
+        for item in abba([None, *servers], pace.rounds):
+            name = item.subject.name if item else CEILING
+            rates[name].append(login_rate(item, seconds) if item else bare_rate(seconds))
+    for name, values in rates.items():
+        outcome.add(name, "logins/s", values)
+        outcome.add(name, SHARE, paired(values, rates[CEILING]))
+    if ours := outcome.find("watchword", SHARE):
+        outcome.claim("logins / bare hashes", ours.median, least=0.9)
+    outcome.notes.append(
+        "Argon2id, 19 MiB, 2 passes, 1 lane for everyone; the bare rate on "
+        f"{HASH_THREADS} threads, as many as Watchword takes, all of it on one core."
+    )
+    return outcome
