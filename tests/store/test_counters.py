@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -121,20 +124,36 @@ def test_threads_share_a_connection(counters):
     assert (len(given), sum(given)) == (200, 50)
 
 
-def test_many_open_a_missing_file_at_once(tmp_path):
-    gate, found = threading.Barrier(8), []
+OPENER = """
+import sys, time
+from watchword.rules.rates import Limit
+from watchword.store.counters import SqliteCounters
 
-    def work():
-        with closing(SqliteCounters(tmp_path / "rl.db")) as counters:
-            gate.wait()
-            found.append(counters.take("a", Limit(8, 3600.0), NOW).remaining)
+print("ready", flush=True)
+start = float(sys.stdin.readline())
+for turn in range(10):
+    counters = SqliteCounters(f"{sys.argv[1]}/{turn}.db")
+    while time.time() < start + turn * 0.05:
+        pass
+    print(counters.take("a", Limit(4, 3600.0), 1e9).remaining)
+    counters.close()
+"""
 
-    threads = [threading.Thread(target=work) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(found) == list(range(8))
+
+def test_processes_that_start_together_need_not_wait_to_make_the_file(tmp_path):
+    command = [sys.executable, "-c", OPENER, str(tmp_path)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    starters = [subprocess.Popen(command, **pipes) for _ in range(4)]
+    for starter in starters:
+        assert starter.stdout.readline() == "ready\n"
+    start = time.time() + 0.1
+    for starter in starters:
+        starter.stdin.write(f"{start}\n")
+        starter.stdin.flush()
+    told = [starter.communicate(timeout=60)[0].split() for starter in starters]
+    assert [starter.returncode for starter in starters] == [0] * 4
+    assert [sorted(turn) for turn in zip(*told, strict=True)] == [["0", "1", "2", "3"]] * 10
+    assert not list(tmp_path.glob("*.db.*")), "nothing half made is left behind"
 
 
 @pytest.mark.attack("D-08")
