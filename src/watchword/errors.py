@@ -42,7 +42,9 @@ class OAuthError(WatchwordError):
     status: ClassVar[int] = 500
     number: ClassVar[str] = "WW-500"
 
-    def __init__(self, why: str = "", *, detail: str = "", retry_after: float | None = None) -> None:
+    def __init__(
+        self, why: str = "", *, detail: str = "", retry_after: float | None = None
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.detail = detail
@@ -154,7 +156,9 @@ class StaleLogin(OAuthError):
 
     code, status, number = "insufficient_user_authentication", 401, "WW-204"
 
-    def __init__(self, why: str = "", *, max_age: int | None = None, acr: str | None = None) -> None:
+    def __init__(
+        self, why: str = "", *, max_age: int | None = None, acr: str | None = None
+    ) -> None:
         super().__init__(why)
         self.max_age = max_age
         self.acr = acr
@@ -176,7 +180,9 @@ class TooManyRequests(OAuthError):
 
     code, status, number = "temporarily_unavailable", 429, "WW-301"
 
-    def __init__(self, why: str = "", *, retry_after: float, limit: int = 0, reset: float = 0) -> None:
+    def __init__(
+        self, why: str = "", *, retry_after: float, limit: int = 0, reset: float = 0
+    ) -> None:
         super().__init__(why, retry_after=retry_after)
         self.limit = limit
         self.reset = reset

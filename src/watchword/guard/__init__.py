@@ -1,1 +1,316 @@
-"""Protects the routes of an app; works without the server."""
+"""Protects the routes of an app; works without the server.
+
+`Guard(issuer=..., audience=...)` verifies the access tokens of any issuer over its
+published keys. `Auth` is a guard too, so routes stay as they are when the issuer
+moves into or out of the app.
+"""
+
+from __future__ import annotations
+
+import difflib
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from fastapi import Depends, Security
+from starlette.responses import JSONResponse
+
+from watchword.errors import ConfigError, InvalidToken
+from watchword.guard import bearer, presets, streams
+from watchword.guard.decisions import Decisions
+from watchword.guard.jwks import RemoteKeys
+from watchword.guard.loading import AccountOf, CurrentUser, Loader
+from watchword.guard.requirement import Public, Requirement
+from watchword.guard.verifier import Verifier
+from watchword.rules.access import AccessToken, Expectation
+from watchword.rules.discovery import protected_resource
+from watchword.rules.needs import Need
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+    from starlette.requests import HTTPConnection, Request
+    from starlette.websockets import WebSocket
+
+__all__ = ["AccessToken", "Guard"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+RESOURCE_METADATA = "/.well-known/oauth-protected-resource"  # RFC 9728 section 3
+
+
+class Guard:
+    """Lets requests pass that carry a good access token of one issuer.
+
+    Args:
+        app: the app to publish RFC 9728 metadata on; or call `init_app` later.
+        issuer: the issuer's identifier, exactly as it writes it into `iss`.
+        audience: what this API is called there (`resource` is another name for it).
+        scopes: scope -> sentence; then a misspelt scope fails at start.
+        algorithms: what the issuer signs with.
+        jwks_uri: its key set, for issuers without discovery documents.
+        preset: how the issuer writes scopes and roles; see `Guard.keycloak` and its like.
+        now: the clock, Unix seconds; tests pass their own.
+
+    Raises:
+        ConfigError: issuer or audience is missing.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI | None = None,
+        *,
+        issuer: str,
+        audience: str = "",
+        resource: str = "",
+        scopes: Mapping[str, str] | None = None,
+        algorithms: Iterable[str] = ("ES256", "RS256", "PS256", "Ed25519"),
+        jwks_uri: str | None = None,
+        preset: presets.Preset = presets.STANDARD,
+        shared_audience: bool = True,
+        now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
+    ) -> None:
+        audience = audience or resource
+        if not issuer or not audience:
+            raise ConfigError(
+                "A guard needs an issuer and an audience.",
+                why="a token for another API must not open this one (RFC 9068 section 4)",
+                fix='Guard(issuer="https://login.example.com", audience="https://api.example.com")',
+            )
+        verifier = Verifier(
+            RemoteKeys(issuer, frozenset(algorithms), jwks_uri),
+            Expectation(
+                issuer,
+                audience,
+                shared_audience=shared_audience,
+                scopes_of=preset.scopes,
+                roles_of=preset.roles,
+                strict=False,
+            ),
+            types=presets.FOREIGN_TYPES,
+        )
+        self._issuers: tuple[str, ...] = (issuer,)
+        self._resource = audience
+        self._account_of: AccountOf | None = None
+        self._verifiers: tuple[Verifier, ...] = (verifier,)
+        self._assemble(
+            Decisions(
+                self._verify,
+                now,
+                declared=dict(scopes or {}),
+                resource_metadata=_metadata_url(audience),
+            )
+        )
+        if app is not None:
+            self.init_app(app)
+
+    def _assemble(self, decisions: Decisions) -> None:
+        self._decisions = decisions
+        self._loader: Loader | None = None
+        self._creator: Loader | None = None
+        self._current_user_asked = False
+        self.public = Depends(Public())
+
+    async def _verify(self, token: str, now: float) -> AccessToken:
+        """The first verifier whose issuer the token names decides."""
+        if len(self._verifiers) == 1:
+            return await self._verifiers[0](token, now)
+        named = presets.unverified_issuer(token)
+        for verifier in self._verifiers:
+            if verifier.expected.issuer == named:
+                return await verifier(token, now)
+        raise InvalidToken("The access token is not valid.", detail="unknown issuer")
+
+    def _join(self, guards: tuple[Guard, ...]) -> None:
+        first = guards[0]
+        self._issuers = tuple(issuer for guard in guards for issuer in guard._issuers)
+        self._resource = first._resource
+        self._account_of = None
+        self._verifiers = tuple(v for guard in guards for v in guard._verifiers)
+        declared: dict[str, str] = {}
+        for guard in guards:
+            declared |= guard._decisions.declared
+        self._assemble(
+            Decisions(
+                self._verify,
+                first._decisions.now,
+                declared=declared,
+                resource_metadata=first._decisions.resource_metadata,
+            )
+        )
+
+    # --- presets: each issuer hides scopes and roles elsewhere ---
+
+    @classmethod
+    def any_of(cls, *guards: Guard) -> Guard:
+        """A guard that accepts the tokens of any of these."""
+        if not guards:
+            raise ConfigError("Guard.any_of needs at least one guard.")
+        joined = cls.__new__(cls)
+        joined._join(guards)
+        return joined
+
+    @classmethod
+    def keycloak(cls, issuer: str, *, audience: str, **options: Any) -> Guard:
+        """A Keycloak realm: roles are in `realm_access` and `resource_access`."""
+        return cls(issuer=issuer, audience=audience, preset=presets.KEYCLOAK, **options)
+
+    @classmethod
+    def entra(cls, *, tenant: str, audience: str, **options: Any) -> Guard:
+        """A Microsoft Entra tenant: scopes are in `scp`, roles in `roles`."""
+        issuer = f"https://login.microsoftonline.com/{tenant}/v2.0"
+        return cls(issuer=issuer, audience=audience, preset=presets.ENTRA, **options)
+
+    @classmethod
+    def auth0(cls, domain: str, *, audience: str, **options: Any) -> Guard:
+        """An Auth0 tenant: granted `permissions` count as scopes."""
+        return cls(issuer=f"https://{domain}/", audience=audience, preset=presets.AUTH0, **options)
+
+    @classmethod
+    def cognito(cls, issuer: str, *, audience: str, **options: Any) -> Guard:
+        """An Amazon Cognito pool: roles are in `cognito:groups`."""
+        return cls(issuer=issuer, audience=audience, preset=presets.COGNITO, **options)
+
+    # --- what routes say ---
+
+    def require(
+        self,
+        *scopes: str,
+        any_of: Iterable[str] = (),
+        role: str | Iterable[str] = (),
+        max_age: int | None = None,
+        acr: str | None = None,
+        client: str | None = None,
+    ) -> Any:
+        """A dependency that lets a request pass whose token holds all of `scopes`.
+
+        Args:
+            *scopes: all of these.
+            any_of: at least one of these.
+            role: this role, or one of these.
+            max_age: seconds since the person signed in, at most.
+            acr: how they signed in.
+            client: the client the token was issued to.
+
+        Raises:
+            ConfigError: a scope that was not declared, at declaration.
+        """
+        need = self._need(scopes, any_of, role, max_age=max_age, acr=acr, client=client)
+        return Security(Requirement(self._decisions, need), scopes=list(need.scopes))
+
+    require_scopes = require
+
+    def token(self, *scopes: str) -> Any:
+        """A dependency whose value is the verified `AccessToken`."""
+        need = self._need(scopes)
+        return Security(Requirement(self._decisions, need), scopes=list(need.scopes))
+
+    def current_user(self, *scopes: str) -> Any:
+        """A dependency whose value is the caller as the app's own user.
+
+        Without a `user_loader` it is the `Account`. A client's own token is refused.
+        """
+        self._current_user_asked = True
+        need = self._need(scopes, user=True)
+        dependency = CurrentUser(
+            Requirement(self._decisions, need), self._account_of, self._loader, self._creator
+        )
+        return Security(dependency, scopes=list(need.scopes))
+
+    def user_loader(self, function: F) -> F:
+        """Decorates the function that loads the app's user for a token.
+
+        It is a FastAPI dependency: a parameter typed `AccessToken` is bound here, the
+        rest by FastAPI, so it uses the route's own session. Return None for nobody.
+
+        Raises:
+            ConfigError: it stands below the first `current_user()`.
+        """
+        self._loader = Loader(self._in_time(function, "user_loader"))
+        return function
+
+    def on_first_login(self, function: F) -> F:
+        """Decorates the function that makes the app's user when the loader finds nobody.
+
+        Parameters typed `Account` and `AccessToken` are bound here, the rest by FastAPI.
+
+        Raises:
+            ConfigError: it stands below the first `current_user()`.
+        """
+        self._creator = Loader(self._in_time(function, "on_first_login"))
+        return function
+
+    def _in_time(self, function: F, decorator: str) -> F:
+        if self._current_user_asked:
+            raise ConfigError(
+                f"@{decorator} on {function.__qualname__} comes after current_user() was used.",
+                why="FastAPI reads a dependency's parameters when the route is declared",
+                fix="move it above the first current_user()",
+            )
+        return function
+
+    def _need(
+        self,
+        scopes: tuple[str, ...],
+        any_of: Iterable[str] = (),
+        role: str | Iterable[str] = (),
+        **conditions: Any,
+    ) -> Need:
+        roles = (role,) if isinstance(role, str) else tuple(role)
+        need = Need(tuple(scopes), tuple(any_of), roles, **conditions)
+        declared = self._decisions.declared
+        for name in (*need.scopes, *need.any_of) if declared else ():
+            if name not in declared:
+                near = difflib.get_close_matches(name, declared, n=1)
+                raise ConfigError(
+                    f'Unknown scope "{name}".',
+                    why="no token could ever hold a scope that nobody can grant",
+                    fix=f'did you mean "{near[0]}"?'
+                    if near
+                    else f"declare it; known are: {', '.join(declared)}",
+                )
+        return need
+
+    # --- the app ---
+
+    def init_app(self, app: FastAPI) -> None:
+        """Publish the protected resource's metadata (RFC 9728) and answer refusals in full."""
+        app.add_exception_handler(bearer.Challenge, bearer.answer)
+        document = protected_resource(
+            self._resource, self._issuers[0], tuple(self._decisions.declared)
+        ) | {"authorization_servers": list(self._issuers)}
+
+        async def metadata(_: Request) -> JSONResponse:
+            return JSONResponse(
+                document,
+                headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"},
+            )
+
+        app.add_route(_metadata_path(self._resource), metadata, include_in_schema=False)
+
+    # --- sockets and streams ---
+
+    def ws_subprotocol(self, socket: WebSocket) -> str | None:
+        """The subprotocol to accept a socket with, when its token came as one."""
+        return streams.subprotocol(socket)
+
+    @asynccontextmanager
+    async def until_revoked(self, connection: HTTPConnection) -> AsyncIterator[None]:
+        """Run a socket's or stream's body for as long as its token is good.
+
+        A socket is closed with code 4401 when the token expires or is revoked.
+        """
+        async with streams.until_revoked(connection, self._decisions):
+            yield
+
+
+def _metadata_path(resource: str) -> str:
+    """RFC 9728 section 3.1: the well-known part goes between host and path."""
+    path = resource.split("://", 1)[-1].partition("/")[2].rstrip("/")
+    return RESOURCE_METADATA + (f"/{path}" if path and "://" in resource else "")
+
+
+def _metadata_url(resource: str) -> str | None:
+    if not resource.startswith(("https://", "http://")):
+        return None
+    scheme, _, rest = resource.partition("://")
+    return f"{scheme}://{rest.partition('/')[0]}{_metadata_path(resource)}"

@@ -1,0 +1,91 @@
+"""One route in front of the app's own: a table of exact paths, one look-up per request.
+
+Exact, so that no spelling of a path reaches an endpoint around its limits (attack
+row L-15). The routed path decides, never a URL rebuilt from headers (W-10).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+
+from starlette._utils import get_route_path
+from starlette.datastructures import URLPath
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match, NoMatchFound
+from starlette.types import Receive, Scope, Send
+
+from watchword.endpoints import answers
+from watchword.errors import Busy, OAuthError
+from watchword.exchanges.bench import Bench
+from watchword.seams import Unavailable
+
+log = logging.getLogger("watchword.endpoints")
+
+Endpoint = Callable[[Request, Bench], Awaitable[Response]]
+
+
+class Endpoints(BaseRoute):
+    """The protocol endpoints as one Starlette route.
+
+    Args:
+        table: path -> method -> endpoint.
+        bench: gives the bench, once it is ready.
+        shared: paths that pages of registered origins may call.
+        yields: paths that an app's own route takes over when it has one.
+    """
+
+    def __init__(
+        self,
+        table: Mapping[str, Mapping[str, Endpoint]],
+        bench: Callable[[], Awaitable[Bench]],
+        *,
+        shared: frozenset[str] = frozenset(),
+        yields: Callable[[str], bool] = lambda _: False,
+    ) -> None:
+        self.table = table
+        self._bench = bench
+        self._shared = shared
+        self._yields = yields
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        """Whether the path is one of ours."""
+        if scope["type"] != "http":
+            return Match.NONE, {}
+        path = get_route_path(scope)
+        if path not in self.table or self._yields(path):
+            return Match.NONE, {}
+        return Match.FULL, {"watchword.path": path}
+
+    def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
+        """These have fixed paths and no names."""
+        raise NoMatchFound(name, path_params)
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; every refusal becomes a response here."""
+        request = Request(scope, receive)
+        path: str = scope["watchword.path"]
+        response = await self._answer(request, path)
+        await response(scope, receive, send)
+
+    async def _answer(self, request: Request, path: str) -> Response:
+        methods = self.table[path]
+        allow = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
+        method = "GET" if request.method == "HEAD" else request.method
+        origins: tuple[str, ...] = ()
+        try:
+            at = await self._bench()
+            origins = at.settings.browser_origins if path in self._shared else ()
+            if method == "OPTIONS" and origins:
+                return answers.preflight(request, origins, allow)
+            endpoint = methods.get(method)
+            if endpoint is None:
+                return Response(status_code=405, headers={"Allow": allow})
+            response = await endpoint(request, at)
+        except OAuthError as error:
+            response = answers.refusal(error)
+        except Unavailable as fault:
+            log.warning("the store is unavailable: %s", fault)
+            response = answers.refusal(Busy("Try again in a moment.", retry_after=2))
+        return answers.cross_origin(response, request, origins)

@@ -1,0 +1,109 @@
+"""The password exchange: the first-party login of the tutorial's calls.
+
+RFC 9700 section 2.4 forbids this grant to third parties; so it serves the built-in
+client only, and the strict profile leaves it out. Whoever is refused hears one
+answer, after one hash, whatever the reason (attack rows L-01, L-26).
+"""
+
+from __future__ import annotations
+
+from watchword.crypto.passwords import normalised
+from watchword.crypto.secrets import digest
+from watchword.errors import BadCredentials, InvalidScope
+from watchword.events import SignedIn, SignInFailed
+from watchword.exchanges.bench import Bench, Caller, Entitlement
+from watchword.rules.clients import Client
+from watchword.rules.forwarded import address_key
+from watchword.rules.logins import folded
+from watchword.rules.params import PasswordAsk
+from watchword.seams import Account, Deny, LoginContext, NewGrant, Refused
+
+REFUSED = "Incorrect username or password"
+
+
+async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) -> Entitlement:
+    """Check a password and open a grant.
+
+    Raises:
+        BadCredentials: one answer for every reason.
+        TooManyRequests, Busy: a limit or the hash queue is full; nothing was hashed.
+        InvalidScope: nothing of what was asked may be granted.
+    """
+    now = at.now()
+    normalised(ask.password)  # refused before it is counted or hashed
+    spent = _limits(ask, caller)
+    at.limits.spend(now, *spent)
+    looked_at = await at.store.head()
+    account = await _proven(ask, client, caller, at)  # look, judge
+    may_have = at.may_have(account)
+    scopes = ask.scope.within(may_have) if ask.scope else may_have
+    if ask.scope and not scopes:
+        raise InvalidScope("None of the requested scopes may be granted.")
+    grant_id = at.fresh(16)
+    token, proof = at.refresh_tokens.first(grant_id, at.fresh(16), client.id)
+    new = NewGrant(
+        id=grant_id,
+        user_id=account.sub,
+        client_id=client.id,
+        scopes=scopes,
+        audience=at.settings.audience,
+        proof=proof,
+        auth_time=now,
+        idle_until=now + at.settings.refresh_ttl,
+        expires_at=now + at.settings.refresh_max,
+        looked_at=looked_at,
+        ip=caller.ip,
+    )
+    outcome = await at.store.open_grant(new, now)  # take
+    if isinstance(outcome, Refused):
+        # An embedder's user is noted at the first login; then there is a row to end.
+        await at.store.ensure_user(account.sub, now)
+        outcome = await at.store.open_grant(new, now)
+    if isinstance(outcome, Refused):
+        raise _refusal(ask, client, caller, at, outcome.reason)
+    at.limits.forgive(*spent[1:])  # not the address: others use it too
+    at.events(SignedIn(now, account.sub, client.id, grant_id.hex(), caller.ip))
+    return Entitlement(
+        subject=account.sub,
+        scopes=scopes,
+        audience=new.audience,
+        rev=outcome.rev,
+        asked=ask.scope,
+        account=account,
+        grant_id=grant_id.hex(),
+        auth_time=now,
+        refresh_token=token,
+    )
+
+
+def _limits(ask: PasswordAsk, caller: Caller) -> tuple[tuple[str, str], ...]:
+    login, address = folded(ask.username), address_key(caller.ip)
+    return (
+        ("login_ip", address),  # widest first: one address cannot fill the rest with names
+        ("login_account", login),
+        ("login_account_ip", f"{login}|{address}"),
+    )
+
+
+async def _proven(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) -> Account:
+    account = await at.users.by_login(ask.username)
+    right = await at.users.password_is(account, ask.password)
+    if account is None:
+        raise _refusal(ask, client, caller, at, "nobody by that name")
+    if not right:
+        raise _refusal(ask, client, caller, at, "wrong password")
+    if account.disabled:
+        raise _refusal(ask, client, caller, at, "disabled")
+    for hook in at.before_login:
+        try:
+            await hook(LoginContext(account, client.id, caller.ip), caller)
+        except Deny as denial:
+            raise _refusal(ask, client, caller, at, denial.reason, why=denial.message) from denial
+    return account
+
+
+def _refusal(
+    ask: PasswordAsk, client: Client, caller: Caller, at: Bench, reason: str, *, why: str = REFUSED
+) -> BadCredentials:
+    at.events(SignInFailed(at.now(), reason, digest(ask.username)[:16], client.id, caller.ip))
+    return BadCredentials(why, detail=reason)

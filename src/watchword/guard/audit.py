@@ -1,0 +1,129 @@
+"""Every route of an app and what guards it."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi.routing import iter_route_contexts
+from starlette.routing import BaseRoute, Mount
+
+from watchword.errors import ConfigError
+from watchword.guard.decisions import calls, needed_scopes
+from watchword.guard.loading import CurrentUser
+from watchword.guard.requirement import Public, Requirement
+
+log = logging.getLogger("watchword.guard")
+
+
+@dataclass(frozen=True, slots=True)
+class Audited:
+    """One route: `guard` is "token", "public" or "NONE"; `flags` say what is wrong."""
+
+    method: str
+    path: str
+    guard: str
+    scopes: tuple[str, ...]
+    flags: tuple[str, ...]
+    source: str = ""
+
+
+def routes(app: Any) -> list[Audited]:
+    """Every route of an app, included routers and mounted apps too."""
+    return list(_walk(app.routes, ""))
+
+
+def paths(app: Any) -> list[str]:
+    """The paths of an app's own routes."""
+    found = []
+    for context in iter_route_contexts(app.routes):
+        path = getattr(context, "path", None)
+        if isinstance(path, str):
+            found.append(path)
+    return found
+
+
+def at_start(app: Any, mode: str) -> None:
+    """Refuse what FastAPI silently dropped; warn of routes nobody decided about.
+
+    Raises:
+        ConfigError: a guard did not bind, or a route is unprotected and `mode` is "deny".
+    """
+    found = routes(app)
+    for route in found:
+        for flag in route.flags:
+            if flag.startswith("DROPPED"):
+                raise ConfigError(
+                    f"{route.method} {route.path} declares a guard that FastAPI did not bind.",
+                    why=f"{flag}; the route would run without it",
+                    fix="define what the annotation names at module level, or use "
+                    "dependencies=[auth.require(...)]",
+                )
+    unprotected = [route for route in found if route.guard == "NONE"]
+    if mode == "deny" and unprotected:
+        named = ", ".join(f"{route.method} {route.path}" for route in unprotected)
+        raise ConfigError(
+            f"Routes without a guard: {named}.",
+            why="AUDIT_ROUTES is deny",
+            fix="add dependencies=[auth.require()] or dependencies=[auth.public]",
+        )
+    if mode == "warn":
+        for route in unprotected:
+            log.warning(
+                "unprotected: %s %s; add auth.require() or auth.public", route.method, route.path
+            )
+
+
+def _walk(found: Any, prefix: str) -> Iterator[Audited]:
+    for context in iter_route_contexts(found):
+        route: BaseRoute = context.original_route
+        if isinstance(route, Mount):
+            below = getattr(route, "routes", None)
+            if below:
+                yield from _walk(below, prefix + route.path)
+            continue
+        dependant = getattr(context, "dependant", None)
+        if dependant is None:
+            continue
+        path = prefix + (context.path or "")
+        endpoint = context.endpoint
+        for method in sorted(getattr(context, "methods", None) or {"WS"}):
+            yield _audited(method, path, dependant, endpoint)
+
+
+def _audited(method: str, path: str, dependant: Any, endpoint: Any) -> Audited:
+    guards = list(calls(dependant))
+    guarded = any(isinstance(call, Requirement | CurrentUser) for call in guards)
+    public = any(isinstance(call, Public) for call in guards)
+    guard = "token" if guarded else "public" if public else "NONE"
+    flags = [f"DROPPED {name}" for name in _dropped(endpoint)]
+    if guard == "NONE":
+        flags.append("UNPROTECTED")
+    code = getattr(inspect.unwrap(endpoint), "__code__", None)
+    source = f"{code.co_filename.rsplit('/', 1)[-1]}:{code.co_firstlineno}" if code else ""
+    return Audited(method, path, guard, needed_scopes(dependant), tuple(flags), source)
+
+
+def _dropped(endpoint: Any) -> list[str]:
+    """Parameters whose annotation is text that cannot be read where the route stands.
+
+    FastAPI turns such a parameter into a query parameter, and whatever it depended on
+    never runs.
+    """
+    function = inspect.unwrap(endpoint)
+    annotations = getattr(function, "__annotations__", {})
+    lost = []
+    for name, annotation in annotations.items():
+        if name == "return" or not isinstance(annotation, str):
+            continue
+        try:
+            eval(annotation, function.__globals__)  # noqa: S307 - the app's own source text
+        except Exception:  # noqa: BLE001 - whatever it is, FastAPI could not read it either
+            lost.append(f"{name}: {annotation}")
+    return lost
+
+
+__all__ = ["Audited", "at_start", "paths", "routes"]

@@ -1,0 +1,145 @@
+"""Finding the token of a request; turning a refusal into a challenge (RFC 6750)."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from starlette.exceptions import HTTPException
+from starlette.requests import HTTPConnection
+from starlette.responses import JSONResponse, Response
+
+from watchword.errors import (
+    InsufficientScope,
+    InvalidRequest,
+    NoToken,
+    OAuthError,
+    StaleLogin,
+)
+
+SUBPROTOCOL = "watchword.bearer."  # how browsers send a token when opening a WebSocket
+_SCHEME = re.compile(rb"(?i)bearer +")
+_TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
+_IN_QUERY = re.compile(rb"(?:^|&)access_token=")
+_UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
+
+
+def token_of(scope: Mapping[str, Any]) -> str:
+    """The bearer token in the header of a request, or in a WebSocket's subprotocol.
+
+    Never from the query: URLs are logged, cached and shared (RFC 9700 section 4.3.2).
+
+    Raises:
+        NoToken: none was sent.
+        InvalidRequest: the header is malformed or repeated, or the token was sent twice.
+    """
+    found: bytes | None = None
+    for name, value in scope["headers"]:
+        if name == b"authorization":
+            if found is not None:
+                raise InvalidRequest("The Authorization header was sent more than once.")
+            found = value
+    if found is None:
+        return _in_subprotocol(scope)
+    scheme = _SCHEME.match(found)
+    if scheme is None:
+        if found[:6].lower() == b"bearer":
+            raise InvalidRequest("The Authorization header is malformed.")
+        raise NoToken("Not authenticated", detail="another scheme")
+    token = found[scheme.end() :]
+    if scheme.end() != 7 or not _TOKEN.fullmatch(token):  # noqa: PLR2004 - "Bearer" and one space
+        raise InvalidRequest("The Authorization header is malformed.")
+    if _IN_QUERY.search(scope.get("query_string", b"")):
+        raise InvalidRequest("The access token was sent in more than one place.")
+    return token.decode("ascii")
+
+
+def _in_subprotocol(scope: Mapping[str, Any]) -> str:
+    offered = [p for p in scope.get("subprotocols", ()) if p.startswith(SUBPROTOCOL)]
+    if not offered:
+        raise NoToken("Not authenticated")
+    token = offered[0].removeprefix(SUBPROTOCOL)
+    if len(offered) > 1 or not _TOKEN.fullmatch(token.encode("latin-1", "replace")):
+        raise InvalidRequest("The token in the subprotocol is malformed.")
+    return str(token)
+
+
+class Challenge(HTTPException):
+    """A refusal on an app's route. FastAPI's own handler answers it with `detail` and the
+    challenge; ours, where it is installed, adds the code and the hint."""  # noqa: D205, D209
+
+    def __init__(
+        self, status: int, detail: str, headers: dict[str, str], body: dict[str, Any]
+    ) -> None:
+        super().__init__(status_code=status, detail=detail, headers=headers)
+        self.body = body
+
+
+def challenge(
+    error: OAuthError,
+    *,
+    resource_metadata: str | None = None,
+    scopes: tuple[str, ...] = (),
+    hint: str | None = None,
+    docs: str | None = None,
+) -> Challenge:
+    """The HTTP form of a refusal on a guarded route.
+
+    Args:
+        error: what went wrong.
+        resource_metadata: where RFC 9728's document is.
+        scopes: what the route needs, so that a client can ask for all of it at once.
+        hint: for the developer, on their own machine only.
+        docs: the page of the error's number.
+    """
+    # One sentence for every bad token: the reason is for the log (attack rows J).
+    bad = error.code == "invalid_token" or not error.why
+    why = "The access token is not valid." if bad else error.why
+    body: dict[str, Any] = {"detail": why}
+    needed = error.scopes if isinstance(error, InsufficientScope) and error.scopes else scopes
+    if error.code:
+        body["error"] = error.code
+    if needed and error.status in (401, 403):
+        body["scope"] = " ".join(needed)
+    body["code"] = error.number
+    if hint:
+        body["hint"] = hint
+    if docs:
+        body["docs"] = docs
+    headers = {"Cache-Control": "no-store"}
+    if error.status in (401, 403) or isinstance(error, InvalidRequest):
+        headers["WWW-Authenticate"] = _header(error, why, resource_metadata, needed)
+        headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
+    return Challenge(error.status, body["detail"], headers, body)
+
+
+def _header(
+    error: OAuthError, why: str, resource_metadata: str | None, needed: tuple[str, ...]
+) -> str:
+    """RFC 6750 section 3; no error code when no token came (section 3.1)."""
+    members: list[tuple[str, str]] = []
+    if error.code:
+        members.append(("error", error.code))
+        members.append(("error_description", why))
+    if isinstance(error, StaleLogin):  # RFC 9470 section 3
+        if error.max_age is not None:
+            members.append(("max_age", str(error.max_age)))
+        if error.acr is not None:
+            members.append(("acr_values", error.acr))
+    if needed and not isinstance(error, StaleLogin):
+        members.append(("scope", " ".join(needed)))
+    if resource_metadata:  # RFC 9728 section 5.1
+        members.append(("resource_metadata", resource_metadata))
+    text = ", ".join(f'{name}="{_UNQUOTABLE.sub("_", value)}"' for name, value in members if value)
+    return f"Bearer {text}" if text else "Bearer"
+
+
+async def answer(connection: HTTPConnection, refusal: Exception) -> Response:
+    """The exception handler that `init_app` installs; serves WebSockets' denials too."""
+    del connection
+    assert isinstance(refusal, Challenge)  # noqa: S101 - Starlette picks by class
+    return JSONResponse(refusal.body, refusal.status_code, refusal.headers)

@@ -1,0 +1,138 @@
+"""How a guard decides: shared by all requirements of one guard, built once."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from typing import Any
+
+from starlette.requests import HTTPConnection
+
+from watchword.errors import Busy, NoUser, OAuthError
+from watchword.guard.bearer import Challenge, challenge, token_of
+from watchword.rules.access import AccessToken
+from watchword.seams import Unavailable
+
+Verify = Callable[[str, float], Awaitable[AccessToken]]
+
+
+class Decisions:
+    """The verifier, the clock and the words of refusal of one guard.
+
+    Args:
+        verify: token and time -> verified token.
+        now: the clock, Unix seconds.
+        declared: scope -> sentence; empty when the app declared none.
+        resource_metadata: where RFC 9728's document is.
+        token_url: where /docs logs in; None for a guard without a server.
+        hints: whether refusals say how to fix the cause.
+        ready: awaited before the first decision.
+    """
+
+    def __init__(
+        self,
+        verify: Verify,
+        now: Callable[[], float],
+        *,
+        declared: Mapping[str, str],
+        resource_metadata: str | None,
+        token_url: str | None = None,
+        hints: bool = False,
+        ready: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._verify = verify
+        self.now = now
+        self.declared = declared
+        self.resource_metadata = resource_metadata
+        self.token_url = token_url
+        self._hints = hints
+        self._ready = ready
+        self._memo = f"watchword.token.{id(self)}"
+
+    async def token_of(self, connection: HTTPConnection) -> AccessToken:
+        """The verified token of a request: verified once, however many dependencies ask.
+
+        Raises:
+            OAuthError: no token, a bad one, or the means to verify it are away.
+        """
+        scope = connection.scope
+        token: AccessToken | None = scope.get(self._memo)
+        if token is None:
+            token = scope[self._memo] = await self.still_good(connection)
+        return token
+
+    async def still_good(self, connection: HTTPConnection) -> AccessToken:
+        """Verify the request's token now, whatever was found before.
+
+        Raises:
+            OAuthError: as `token_of`.
+        """
+        text = token_of(connection.scope)
+        try:
+            if self._ready is not None:
+                await self._ready()
+            return await self._verify(text, self.now())
+        except Unavailable as fault:
+            # Fail closed, but not with 401: the token may be good.
+            raise Busy("Try again in a moment.", detail=str(fault), retry_after=1) from fault
+
+    def challenge(self, refusal: OAuthError, connection: HTTPConnection) -> Challenge:
+        """The HTTP form of a refusal, naming all that the route needs."""
+        route = connection.scope.get("route")
+        needed = needed_scopes(getattr(route, "dependant", None))
+        hint = self._hint(refusal, needed, connection, route) if self._hints else None
+        return challenge(
+            refusal, resource_metadata=self.resource_metadata, scopes=needed, hint=hint
+        )
+
+    def _hint(
+        self,
+        refusal: OAuthError,
+        needed: tuple[str, ...],
+        connection: HTTPConnection,
+        route: Any,
+    ) -> str:
+        token: AccessToken | None = connection.scope.get(self._memo)
+        where = _source(route)
+        if isinstance(refusal, NoUser):
+            return f"The token belongs to a client, not to a person; {where} needs a person."
+        if refusal.status == 403 and token is not None:  # noqa: PLR2004
+            has = " ".join(token.scopes) or "no scope"
+            return (
+                f"This token has: {has}. Ask for {' '.join(needed)} when logging in, "
+                f"or change what {where} requires."
+            )
+        if refusal.code == "invalid_token":
+            return f"{refusal.detail or 'refused'}. Try: watchword explain TOKEN"
+        if not refusal.code:
+            return "Send the header: Authorization: Bearer <access_token>; POST /token gives one."
+        return refusal.detail
+
+
+def needed_scopes(dependant: Any) -> tuple[str, ...]:
+    """Everything a route's requirements ask for, so that one step up is enough."""
+    from watchword.guard.requirement import Requirement  # noqa: PLC0415 - they know each other
+
+    found: dict[str, None] = {}
+    for call in calls(dependant):
+        if isinstance(call, Requirement):
+            found.update(dict.fromkeys(call.need.scopes or call.need.any_of))
+    return tuple(found)
+
+
+def calls(dependant: Any) -> Iterable[Any]:
+    """Every callable in a route's tree of dependencies."""
+    if dependant is None:
+        return
+    for below in dependant.dependencies:
+        yield below.call
+        yield from calls(below)
+
+
+def _source(route: Any) -> str:
+    endpoint = inspect.unwrap(getattr(route, "endpoint", None) or (lambda: None))
+    code = getattr(endpoint, "__code__", None)
+    if code is None:
+        return "the route"
+    name = code.co_filename.rsplit("/", 1)[-1]
+    return f"{endpoint.__name__} in {name}:{code.co_firstlineno}"

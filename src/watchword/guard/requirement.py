@@ -1,0 +1,70 @@
+"""One `require(...)`: a single FastAPI dependency that finds, verifies and judges the token.
+
+It is one callable with no chain behind it, because every link costs; it is a
+`SecurityBase`, so that OpenAPI lists it with its scopes. Annotations in this file are
+real objects: FastAPI reads them from instances, where it could not resolve text.
+"""
+
+from fastapi.openapi.models import HTTPBearer as HTTPBearerModel
+from fastapi.openapi.models import OAuth2 as OAuth2Model
+from fastapi.openapi.models import OAuthFlowPassword, OAuthFlows
+from fastapi.security.base import SecurityBase
+from starlette.requests import HTTPConnection
+
+from watchword.errors import OAuthError
+from watchword.guard.bearer import Challenge
+from watchword.guard.decisions import Decisions
+from watchword.rules.access import AccessToken
+from watchword.rules.needs import Need
+
+SCHEME = "Watchword"
+
+
+class Requirement(SecurityBase):
+    """Lets a request pass whose token meets a need; its value is the token."""
+
+    scheme_name = SCHEME
+
+    def __init__(self, decisions: Decisions, need: Need) -> None:
+        self.decisions = decisions
+        self.need = need
+
+    @property
+    def model(self) -> OAuth2Model | HTTPBearerModel:  # type: ignore[override]
+        """How OpenAPI describes the scheme: asked when the schema is made, so that scopes
+        declared after this route are in it."""  # noqa: D205, D209
+        token_url = self.decisions.token_url
+        if token_url is None:
+            return HTTPBearerModel(bearerFormat="JWT")
+        flow = OAuthFlowPassword(
+            tokenUrl=token_url, refreshUrl=token_url, scopes=dict(self.decisions.declared)
+        )
+        return OAuth2Model(flows=OAuthFlows(password=flow))
+
+    def described(self) -> dict[str, object]:
+        """The scheme as OpenAPI writes it."""
+        return self.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+    async def __call__(self, connection: HTTPConnection) -> AccessToken:
+        """The verified token.
+
+        Raises:
+            Challenge: 400, 401, 403 or 503, with what RFC 6750 section 3 asks for.
+        """
+        decisions = self.decisions
+        try:
+            token = await decisions.token_of(connection)
+            self.need.judge(token, decisions.now())
+        except OAuthError as refusal:
+            raise decisions.challenge(refusal, connection) from refusal
+        return token
+
+
+class Public:
+    """Marks a route as open on purpose, for readers and for the route audit."""
+
+    async def __call__(self) -> None:
+        """Let everybody pass."""
+
+
+__all__ = ["SCHEME", "Challenge", "Public", "Requirement"]

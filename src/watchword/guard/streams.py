@@ -1,0 +1,76 @@
+"""Sockets and streams outlive the request that opened them, but not their token."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.requests import HTTPConnection
+from starlette.websockets import WebSocket, WebSocketState
+
+from watchword.errors import OAuthError
+from watchword.guard.bearer import SUBPROTOCOL
+from watchword.guard.decisions import Decisions
+
+CHECK_EVERY = 0.5  # seconds between two looks at a token that is in use
+CLOSED = 4401  # in the private range of RFC 6455 section 7.4.2; reads as 401
+
+
+def subprotocol(socket: WebSocket) -> str | None:
+    """The protocol to accept with when the token came as one; browsers insist on an answer."""
+    for offered in socket.scope.get("subprotocols", ()):
+        if offered.startswith(SUBPROTOCOL):
+            return str(offered)
+    return None
+
+
+@asynccontextmanager
+async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> AsyncIterator[None]:
+    """Run the body; end it when the token is no longer good.
+
+    A WebSocket is closed with code 4401, so that the body's next receive or send ends
+    it; the body of a stream is cancelled. Expected ends are not errors.
+    """
+    body = asyncio.current_task()
+    ended = False
+
+    async def watch() -> None:
+        nonlocal ended
+        await _until_bad(connection, decisions)
+        ended = True
+        await _closed(connection)
+        if body is not None:
+            body.cancel()
+
+    watcher = asyncio.create_task(watch())
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not ended or body is None or body.uncancel() > 0:
+            raise
+    except RuntimeError:
+        if not ended:  # sending on a socket that we closed
+            raise
+    finally:
+        watcher.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await watcher
+
+
+async def _until_bad(connection: HTTPConnection, decisions: Decisions) -> None:
+    while True:
+        await asyncio.sleep(CHECK_EVERY)
+        try:
+            await decisions.still_good(connection)
+        except OAuthError:
+            return
+
+
+async def _closed(connection: HTTPConnection) -> None:
+    open_socket = isinstance(connection, WebSocket) and (
+        connection.application_state is WebSocketState.CONNECTED
+    )
+    if open_socket:
+        await connection.close(CLOSED, "token ended")  # type: ignore[attr-defined]

@@ -1,0 +1,114 @@
+"""Token -> AccessToken: signature, claims, revocation; with a cache of verified tokens.
+
+A hit costs a hash and three comparisons, and is still judged: by the clock, by the
+keys in force, by every revocation since. Refusals are never cached, so nobody can
+fill the cache with tokens of their own making.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Protocol
+
+from watchword.crypto import jose
+from watchword.crypto.jose import KeySet, UnknownKey
+from watchword.errors import InvalidToken
+from watchword.guard.revocations import Revocations
+from watchword.rules.access import LEEWAY, AccessToken, Expectation, judged
+
+MOST_CACHED = 10_000
+
+
+class Keys(Protocol):
+    """Where the verifying keys come from."""
+
+    def current(self, now: float) -> KeySet | None:
+        """The keys in force, or None when they must be loaded first."""
+        ...
+
+    async def load(self, now: float) -> KeySet:
+        """Load them.
+
+        Raises:
+            Busy: they cannot be had; nobody is let in.
+        """
+        ...
+
+    async def missed(self, now: float) -> KeySet:
+        """A token named an unknown key: look again, but not for everyone who asks."""
+        ...
+
+
+@dataclass(slots=True)
+class _Verified:
+    token: AccessToken
+    keys: KeySet
+    position: int
+
+
+class Verifier:
+    """Verifies the access tokens of one issuer.
+
+    Args:
+        keys: what may have signed them.
+        expected: issuer, audience, claims.
+        types: the `typ` values accepted (RFC 9068 section 4).
+        revocations: the log to obey; None for issuers that have none.
+    """
+
+    def __init__(
+        self,
+        keys: Keys,
+        expected: Expectation,
+        *,
+        types: frozenset[str],
+        revocations: Revocations | None = None,
+    ) -> None:
+        self._keys = keys
+        self.expected = expected
+        self._types = types
+        self.revocations = revocations
+        self._cache: dict[bytes, _Verified] = {}
+
+    async def __call__(self, token: str, now: float) -> AccessToken:
+        """Verify a token at `now` (Unix seconds).
+
+        Raises:
+            InvalidToken: it is not good; the reason is for the log.
+            Busy: the keys cannot be had.
+            Unavailable: the revocation log cannot be read.
+        """
+        log = self.revocations
+        if log is not None:
+            log.catch_up(now)
+        keys = self._keys.current(now) or await self._keys.load(now)
+        name = hashlib.sha256(token.encode()).digest()
+        hit = self._cache.get(name)
+        if hit is None or hit.keys is not keys:
+            hit = await self._checked(token, keys, now)
+            self._remember(name, hit)
+        elif now >= hit.token.expires_at + LEEWAY:
+            del self._cache[name]
+            raise InvalidToken("The access token is not valid.", detail="expired")
+        if log is not None and hit.position != log.position:
+            if log.refuse(hit.token):
+                raise InvalidToken("The access token is not valid.", detail="revoked")
+            hit.position = log.position
+        return hit.token
+
+    async def _checked(self, token: str, keys: KeySet, now: float) -> _Verified:
+        try:
+            jws = jose.verify(token, keys, typ=self._types)
+        except UnknownKey:
+            newer = await self._keys.missed(now)
+            if newer is keys:
+                raise
+            keys = newer
+            jws = jose.verify(token, keys, typ=self._types)
+        return _Verified(judged(jws.claims, self.expected, now), keys, -1)
+
+    def _remember(self, name: bytes, verified: _Verified) -> None:
+        if len(self._cache) >= MOST_CACHED:
+            del self._cache[next(iter(self._cache))]  # the oldest: dicts keep their order
+        self._cache[name] = verified

@@ -1,0 +1,99 @@
+"""Which keys sign now: loads them, makes the first ones, brings on their successors.
+
+A successor is published well before it signs, longer than anybody may cache the key
+set, and a replaced key verifies for longer than any token lives. So a rotation
+refuses no good token and no token is signed by a key nobody has seen.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from watchword.crypto import jose
+from watchword.crypto.jose import KeySet
+from watchword.crypto.keys import Keyring, StoredKey, generate
+from watchword.events import Events, KeysRotated
+from watchword.rules import claims
+from watchword.seams import Store
+from watchword.settings import Settings
+
+JWKS_MAX_AGE = 300  # seconds that the published key set may be cached
+LEAD = JWKS_MAX_AGE + 60.0  # seconds between publishing a key and signing with it
+
+
+class Signing:
+    """The keys of one server."""
+
+    def __init__(
+        self, store: Store, settings: Settings, events: Events, now: Callable[[], float]
+    ) -> None:
+        self._store = store
+        self._settings = settings
+        self._events = events
+        self._now = now
+        self.ring = Keyring.of((), ())
+
+    @property
+    def algorithms(self) -> tuple[str, ...]:
+        """What this server keeps keys for: access tokens, and RS256 for those who know no other."""
+        return tuple(dict.fromkeys((self._settings.access_token_alg, "RS256")))
+
+    async def load(self) -> None:
+        """Read the keys from the store; a production server has no use for development's."""
+        keys = await self._store.keys()
+        if not self._settings.is_development:
+            keys = [key for key in keys if not key.kid.startswith(claims.DEV_KID)]
+        self.ring = Keyring.of(keys, self._settings.secrets)
+
+    async def prepare(self) -> None:
+        """Load the keys; make what is missing or too old."""
+        await self.load()
+        for alg in self.algorithms:
+            if self.ring.due(alg, self._now(), self._settings.key_rotate):
+                await self.rotate(alg)
+
+    async def rotate(self, alg: str, *, at_once: bool = False) -> StoredKey | None:
+        """Publish a successor; None when another process just did.
+
+        Args:
+            alg: a JWS algorithm name.
+            at_once: sign with it now, for a leaked key; guards that cache the key set
+                refetch it on the unknown `kid`.
+        """
+        now = self._now()
+        first = not any(key.alg == alg for key in await self._store.keys())
+        signs_from = now if first or at_once else now + LEAD
+        newest = now if at_once else now - self._settings.key_rotate
+        key = await asyncio.to_thread(  # RSA keys take a while to find
+            generate,
+            alg,
+            self._settings.secret,
+            signs_from=signs_from,
+            kid_prefix=claims.DEV_KID if self._settings.is_development else "",
+        )
+        added = await self._store.add_key(
+            key,
+            unless_newer_than=newest,
+            retire_at=signs_from + self._settings.key_overlap,
+            now=now,
+        )
+        await self.load()
+        if not added:
+            return None
+        self._events(KeysRotated(now, alg, key.kid, signs_from))
+        return key
+
+    def access_token(self, content: Mapping[str, object], now: float) -> str:
+        """Sign an access token.
+
+        Raises:
+            ConfigError: there is no key to sign with.
+        """
+        return jose.sign(
+            content, self.ring.signer(self._settings.access_token_alg, now), claims.TYP
+        )
+
+    def key_set(self, now: float) -> KeySet:
+        """What verifies our own tokens now."""
+        return self.ring.verifiers(now)

@@ -1,0 +1,17 @@
+"""Alembic's entry: migrations run on the connection they are given."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from watchword.store import tables
+
+connection = context.config.attributes["connection"]
+context.configure(
+    connection=connection,
+    target_metadata=tables.metadata,
+    version_table=tables.version.name,
+    render_as_batch=True,  # SQLite cannot alter a column in place
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,193 @@
+"""The store: each verb of `seams.Store` as one transaction of one driver.
+
+Durability is chosen here. What must outlive a power cut is durable; a rotation may
+be lost with the tail of the log, because a refresh token newer than the database
+heals it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from watchword.crypto.keys import StoredKey
+from watchword.rules.access import LEEWAY
+from watchword.rules.clients import Client
+from watchword.rules.refresh import Grant, RefreshToken
+from watchword.seams import (
+    Account,
+    NewGrant,
+    Opened,
+    Refused,
+    Repeated,
+    Reused,
+    Revocation,
+    Rotated,
+    StoredUser,
+)
+from watchword.store import accounts, clients, grants, once, revocations, signing, sweeping
+from watchword.store.sqlite import Sqlite
+
+
+class SqlStore:
+    """`seams.Store` and `seams.RevocationLog` over SQLite.
+
+    Args:
+        driver: the database.
+        token_life: seconds that an access token can live at most; a revocation is kept
+            until every token it could concern has run out.
+    """
+
+    def __init__(self, driver: Sqlite, *, token_life: float) -> None:
+        self.driver = driver
+        self._life = token_life + LEEWAY + 60
+        self._version: int | None = None
+
+    # --- the log, as a guard on the same machine reads it ---
+
+    def news(self, after: int) -> Sequence[Revocation]:
+        """Entries behind `after`; one pragma when nothing has been committed."""
+        # The version is read first: a commit between the two reads is read again.
+        version = self.driver.version()
+        if version == self._version:
+            return ()
+        found = self.driver.read_now(revocations.tail(after))
+        self._version = version
+        return found
+
+    # --- look ---
+
+    async def head(self) -> int:
+        """The log's newest number."""
+        return await self.driver.read(revocations.head())
+
+    async def user_by_login(self, login: str) -> StoredUser | None:
+        """The user a person means by what they typed."""
+        return await self.driver.read(accounts.by_login(login))
+
+    async def user(self, user_id: str) -> StoredUser | None:
+        """The user of that subject."""
+        return await self.driver.read(accounts.by_id(user_id))
+
+    async def users(self, *, after: str = "", most: int = 100) -> list[Account]:
+        """A page of users in the order of their logins."""
+        return await self.driver.read(accounts.page(after, most))
+
+    async def client(self, client_id: str) -> Client | None:
+        """The client of that id."""
+        return await self.driver.read(clients.by_id(client_id))
+
+    async def clients(self) -> list[Client]:
+        """All clients, oldest first."""
+        return await self.driver.read(clients.every())
+
+    async def grant(self, grant_id: bytes) -> Grant | None:
+        """The grant of that id, dead or alive."""
+        return await self.driver.read(grants.by_id(grant_id))
+
+    async def grants_of(self, user_id: str) -> list[Grant]:
+        """A user's grants, oldest first."""
+        return await self.driver.read(grants.of_user(user_id))
+
+    async def keys(self) -> list[StoredKey]:
+        """All signing keys, oldest first."""
+        return await self.driver.read(signing.every())
+
+    # --- take: users ---
+
+    async def add_user(self, user: StoredUser) -> bool:
+        """Create a user; False when the login is taken."""
+        return await self.driver.write(accounts.add(user))
+
+    async def ensure_user(self, user_id: str, now: float) -> None:
+        """Note a subject that an embedder's `Users` vouches for."""
+        await self.driver.write(accounts.ensure(user_id, now))
+
+    async def set_password(
+        self, user_id: str, new: str, now: float, *, instead_of: str | None = None
+    ) -> bool:
+        """Change a hash; see `seams.Store`."""
+        verb = accounts.set_password(user_id, new, now, self._life, instead_of=instead_of)
+        return await self.driver.write(verb)
+
+    async def set_disabled(self, user_id: str, now: float, *, disabled: bool) -> bool:
+        """Disable or enable a user; what was granted before stays dead."""
+        verb = accounts.set_disabled(user_id, now, self._life, disabled=disabled)
+        return await self.driver.write(verb)
+
+    # --- take: clients ---
+
+    async def add_client(self, client: Client, now: float) -> bool:
+        """Register a client; False when the id is taken."""
+        return await self.driver.write(clients.add(client, now, self._life))
+
+    async def set_client_secrets(
+        self, client_id: str, new: tuple[str, ...], now: float, *, instead_of: tuple[str, ...]
+    ) -> bool:
+        """Replace the digests by compare-and-swap."""
+        verb = clients.set_secrets(client_id, new, now, self._life, instead_of)
+        return await self.driver.write(verb)
+
+    async def remove_client(self, client_id: str, now: float) -> bool:
+        """Delete a client; its tokens die with it."""
+        return await self.driver.write(clients.remove(client_id, now, self._life))
+
+    # --- take: grants ---
+
+    async def open_grant(self, new: NewGrant, now: float) -> Opened | Refused:
+        """Record what a user allowed a client."""
+        return await self.driver.write(grants.open_grant(new, now))
+
+    async def rotate(
+        self, token: RefreshToken, now: float, *, window: float, idle: float
+    ) -> Rotated | Repeated | Reused | Refused:
+        """Spend a refresh token; `window` and `idle` in seconds."""
+        verb = grants.rotate(token, now, self._life, window=window, idle=idle)
+        return await self.driver.write(verb, durable=False)
+
+    # --- take: revocation ---
+
+    async def revoke_grant(self, grant_id: bytes, now: float) -> bool:
+        """End one grant."""
+        return await self.driver.write(revocations.revoke_grant(grant_id, now, self._life))
+
+    async def revoke_user(self, user_id: str, now: float) -> bool:
+        """End every grant a user has now."""
+        return await self.driver.write(revocations.revoke_user(user_id, now, self._life))
+
+    async def revoke_client(self, client_id: str, now: float) -> bool:
+        """End every grant and token of a client."""
+        return await self.driver.write(revocations.revoke_client(client_id, now, self._life))
+
+    async def revoke_token(self, jti: str, expires_at: float, now: float) -> bool:
+        """End one access token that belongs to no grant."""
+        verb = revocations.revoke_token(jti, expires_at, now, self._life)
+        return await self.driver.write(verb)
+
+    # --- take: things that work once ---
+
+    async def put_once(self, kind: str, key: bytes, payload: str, expires_at: float) -> None:
+        """Keep something that may be taken once, until `expires_at`."""
+        await self.driver.write(once.put(kind, key, payload, expires_at), durable=False)
+
+    async def take_once(self, kind: str, key: bytes, now: float) -> str | None:
+        """Take it: of many who ask, one gets it."""
+        return await self.driver.write(once.take(kind, key, now))
+
+    # --- take: keys and clean-up ---
+
+    async def add_key(
+        self, key: StoredKey, *, unless_newer_than: float, retire_at: float, now: float
+    ) -> bool:
+        """Publish a key, unless another process just did."""
+        verb = signing.add(
+            key,
+            unless_newer_than=unless_newer_than,
+            retire_at=retire_at,
+            now=now,
+            life=self._life,
+        )
+        return await self.driver.write(verb)
+
+    async def sweep(self, now: float, most: int = 500) -> int:
+        """Delete up to `most` dead rows of each kind."""
+        return await self.driver.write(sweeping.sweep(now, most), durable=False)

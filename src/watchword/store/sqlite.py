@@ -1,0 +1,280 @@
+"""SQLite: reads inline on the event loop, writes through one thread with group commit.
+
+A read costs microseconds, less than handing it to a thread. Writes queue for one
+connection, so that callers who arrive together share one fsync, and every write
+transaction begins IMMEDIATE: upgrading a read transaction could fail at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy.dialects import sqlite as dialects
+from sqlalchemy.sql import ClauseElement, Executable
+
+from watchword.seams import Unavailable
+from watchword.store.verbs import Verb
+
+T = TypeVar("T")
+
+MOST_PER_COMMIT = 64
+BUSY_SECONDS = 5.0
+_DIALECT = dialects.dialect(paramstyle="named")
+
+
+class Statements:
+    """Statements compiled once each, keyed by identity."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Executable, tuple[str, dict[str, Any]]] = {}
+
+    def __call__(self, statement: Executable) -> tuple[str, dict[str, Any]]:
+        """The text and the constant parameters."""
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled = cast("ClauseElement", statement).compile(dialect=_DIALECT)
+            constants = {k: v for k, v in compiled.params.items() if v is not None}
+            found = self._compiled[statement] = (compiled.string, constants)
+        return found
+
+
+_statements = Statements()
+
+
+def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
+    """Drive a verb to its end on one connection."""
+    try:
+        statement, values = next(verb)
+        while True:
+            text, constants = _statements(statement)
+            rows = connection.execute(text, {**constants, **values} if constants else values)
+            statement, values = verb.send(rows.fetchall())
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+def connected(path: str) -> sqlite3.Connection:
+    """A connection in autocommit mode, usable from any thread.
+
+    The file is made readable by its owner alone before SQLite opens it; the WAL
+    files inherit its mode.
+    """
+    if path != ":memory:":
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+    connection = sqlite3.connect(
+        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
+    )
+    connection.row_factory = sqlite3.Row
+    connection.execute("PRAGMA journal_mode=WAL")
+    connection.execute("PRAGMA foreign_keys=ON")
+    return connection
+
+
+@dataclass(slots=True)
+class _Job(Generic[T]):
+    verb: Verb[T]
+    durable: bool
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[T]
+
+
+class Sqlite:
+    """One database file, or `:memory:` for tests. Opened on first use, after any fork."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = str(path)
+        self._opening = threading.Lock()
+        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._reader: sqlite3.Connection | None = None
+        self._writer: sqlite3.Connection | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+        self._own_writes = 0  # data_version does not move for a connection's own commits
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether one connection is both reader and writer."""
+        return self.path == ":memory:"
+
+    def open(self) -> None:
+        """Connect and start the writer. Does nothing when open.
+
+        Raises:
+            Unavailable: the file cannot be opened.
+        """
+        with self._opening:
+            if self._reader is not None and self._pid == os.getpid():
+                return
+            try:
+                self._reader = connected(self.path)
+                self._writer = self._reader if self.in_memory else connected(self.path)
+            except (sqlite3.Error, OSError) as error:
+                self._reader = None
+                raise Unavailable(f"cannot open {self.path}: {error}") from error
+            self._pid = os.getpid()
+            if not self.in_memory:
+                self._thread = threading.Thread(
+                    target=self._write_forever, name="watchword-writer", daemon=True
+                )
+                self._thread.start()
+
+    def close(self) -> None:
+        """Finish the queued writes and disconnect."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        for connection in {self._reader, self._writer}:
+            if connection is not None:
+                connection.close()
+        self._reader = self._writer = None
+
+    def version(self) -> int:
+        """Moves whenever anyone has committed anything; microseconds.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        if self.in_memory:
+            return self._own_writes
+        try:
+            row: tuple[int] = self.connection.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error as error:
+            raise Unavailable(str(error)) from error
+        return row[0]
+
+    def read_now(self, verb: Verb[T]) -> T:
+        """Run a reading verb inline.
+
+        Raises:
+            Unavailable: the file cannot be read.
+        """
+        try:
+            return run(self.connection, verb)
+        except sqlite3.Error as error:
+            raise Unavailable(str(error)) from error
+
+    async def read(self, verb: Verb[T]) -> T:
+        """As `read_now`: awaiting a thread would cost ten times the read."""
+        return self.read_now(verb)
+
+    async def write(self, verb: Verb[T], *, durable: bool = True) -> T:
+        """Run a verb in one transaction; returns after the commit.
+
+        Raises:
+            Unavailable: nothing was changed.
+        """
+        self.connection  # noqa: B018 - opens it
+        if self.in_memory:
+            return self._write_inline(verb)
+        loop = asyncio.get_running_loop()
+        job = _Job(verb, durable, loop, loop.create_future())
+        self._jobs.put(job)
+        result: T = await job.future
+        return result
+
+    def write_now(self, verb: Verb[T]) -> T:
+        """Run a verb in one durable transaction from a thread without an event loop."""
+        self.connection  # noqa: B018 - opens it
+        if self.in_memory:
+            return self._write_inline(verb)
+        return asyncio.run(self.write(verb))
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The reading connection, opened if it is not.
+
+        Raises:
+            Unavailable: the file cannot be opened.
+        """
+        if self._reader is None or self._pid != os.getpid():
+            self.open()
+        assert self._reader is not None  # noqa: S101 - open() raises otherwise
+        return self._reader
+
+    def _write_inline(self, verb: Verb[T]) -> T:
+        with self._opening:
+            connection = self._reader
+            assert connection is not None  # noqa: S101
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                result = run(connection, verb)
+                connection.execute("COMMIT")
+            except BaseException as error:
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
+                if isinstance(error, sqlite3.Error):
+                    raise Unavailable(str(error)) from error
+                raise
+            self._own_writes += 1
+            return result
+
+    def _write_forever(self) -> None:
+        connection = self._writer
+        assert connection is not None  # noqa: S101
+        while (first := self._jobs.get()) is not None:
+            batch = [first]
+            stop = False
+            with contextlib.suppress(queue.Empty):
+                while len(batch) < MOST_PER_COMMIT:
+                    job = self._jobs.get_nowait()
+                    if job is None:
+                        stop = True
+                        break
+                    batch.append(job)
+            _commit(connection, batch)
+            if stop:
+                return
+
+
+def _commit(connection: sqlite3.Connection, batch: Sequence[_Job[Any]]) -> None:
+    """One transaction for the whole batch; a verb that raises undoes only itself."""
+    outcomes: list[tuple[Any, BaseException | None]] = []
+    try:
+        # A FULL commit also makes earlier NORMAL ones durable: they are before it in the WAL.
+        level = "FULL" if any(job.durable for job in batch) else "NORMAL"
+        connection.execute(f"PRAGMA synchronous={level}")
+        connection.execute("BEGIN IMMEDIATE")
+        outcomes.extend(_attempt(connection, job.verb) for job in batch)
+        connection.execute("COMMIT")
+    except BaseException as error:  # noqa: BLE001 - every caller must hear of it
+        with contextlib.suppress(sqlite3.Error):
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        outcomes = [(None, Unavailable(str(error)))] * len(batch)
+    for job, (result, failure) in zip(batch, outcomes, strict=True):
+        with contextlib.suppress(RuntimeError):  # its event loop has been closed
+            job.loop.call_soon_threadsafe(_tell, job.future, result, failure)
+
+
+def _attempt(connection: sqlite3.Connection, verb: Verb[Any]) -> tuple[Any, BaseException | None]:
+    connection.execute("SAVEPOINT verb")
+    try:
+        outcome: tuple[Any, BaseException | None] = (run(connection, verb), None)
+    except Exception as error:
+        if not connection.in_transaction:  # the engine rolled everything back (disk full)
+            raise
+        connection.execute("ROLLBACK TO verb")
+        told = Unavailable(str(error)) if isinstance(error, sqlite3.Error) else error
+        outcome = None, told
+    connection.execute("RELEASE verb")
+    return outcome
+
+
+def _tell(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
+    if future.done():  # the caller has gone
+        return
+    if failure is not None:
+        future.set_exception(failure)
+    else:
+        future.set_result(result)

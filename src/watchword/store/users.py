@@ -1,0 +1,47 @@
+"""The built-in users: accounts and Argon2id hashes in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from watchword.crypto.passwords import Passwords, normalised
+from watchword.seams import Account, Store
+
+
+class BuiltinUsers:
+    """`seams.Users` over the store."""
+
+    def __init__(self, store: Store, passwords: Passwords, now: Callable[[], float]) -> None:
+        self._store = store
+        self._passwords = passwords
+        self._now = now
+
+    async def by_login(self, login: str) -> Account | None:
+        """The account a person means by what they typed."""
+        found = await self._store.user_by_login(login)
+        return found.account if found else None
+
+    async def by_subject(self, subject: str) -> Account | None:
+        """The account behind a token's `sub`."""
+        found = await self._store.user(subject)
+        return found.account if found else None
+
+    async def password_is(self, account: Account | None, password: str) -> bool:
+        """Check a password; a hash of another scheme or cost is replaced on the way.
+
+        Raises:
+            InvalidRequest: the password is not one anybody could have.
+            Busy: too many logins are waiting.
+        """
+        normalised(password)
+        found = await self._store.user(account.sub) if account else None
+        stored = found.password if found else None
+        verdict = await self._passwords.verify(stored, password)
+        if not verdict.matches:
+            return False
+        if verdict.upgrade is not None and account is not None:
+            # Compare-and-swap: a password changed meanwhile wins over the upgrade.
+            await self._store.set_password(
+                account.sub, verdict.upgrade, self._now(), instead_of=stored
+            )
+        return True
