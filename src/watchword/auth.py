@@ -155,7 +155,7 @@ class Auth(Guard):
             "refresh_token": refresh_token.redeem,
             "client_credentials": client_credentials.redeem,
         }
-        if self.settings.password_login != "off":
+        if not self.settings.strict:
             found["password"] = password.redeem
         return found
 
@@ -297,7 +297,7 @@ class Auth(Guard):
         if self._started:
             return
         async with self._starting:
-            if self._started:
+            if self._ready():  # somebody else was faster while this one waited
                 return
             schema.prepare(self.driver, upgrade=self.settings.migrate == "auto")
             await self.signing.prepare()
@@ -311,6 +311,9 @@ class Auth(Guard):
                     self.settings.issuer,
                 )
             self._started = True
+
+    def _ready(self) -> bool:
+        return self._started
 
     async def _ready_bench(self) -> Bench:
         await self.start()

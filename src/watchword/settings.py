@@ -244,6 +244,11 @@ class Settings(BaseSettings):
         return self.env == "development"
 
     @property
+    def strict(self) -> bool:
+        """Whether the password grant is off, as RFC 9700 section 2.4 wants it."""
+        return self.password_login == "off"  # noqa: S105
+
+    @property
     def audience(self) -> str:
         """The resource that access tokens are for."""
         return self.resource or self.issuer
@@ -420,7 +425,7 @@ def _check_issuer(settings: Settings) -> None:
         raise ConfigError(
             "ISSUER is missing.",
             why="tokens name the server that made them, and the Host header can be forged",
-            fix="set WATCHWORD_ISSUER=https://your.host; on your machine: WATCHWORD_ENV=development",
+            fix="set WATCHWORD_ISSUER=https://your.host; at home: WATCHWORD_ENV=development",
         )
     parts = urlsplit(settings.issuer)
     if parts.query or parts.fragment or not parts.hostname or "@" in parts.netloc:

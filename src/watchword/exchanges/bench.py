@@ -49,9 +49,9 @@ class Caller:
 class Exchange(Protocol):
     """One grant type."""
 
-    async def __call__(
-        self, ask: Any, client: Client, caller: Caller, at: Bench
-    ) -> Entitlement: ...
+    async def __call__(self, ask: Any, client: Client, caller: Caller, at: Bench) -> Entitlement:
+        """Earn something, or raise an OAuthError and change nothing."""
+        ...
 
 
 ClaimsHook = Callable[[ClaimsContext, Caller], Awaitable[Mapping[str, object]]]

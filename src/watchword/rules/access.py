@@ -11,13 +11,14 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from watchword.errors import InvalidToken
 from watchword.rules.scopes import Scopes
 
 LEEWAY = 30.0  # seconds of clock difference forgiven; 60 is the most that is safe
 _LONGEST = 1024
+_MOST_AUDIENCES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,13 +156,10 @@ def _refused(detail: str) -> InvalidToken:
 def _audience(value: object) -> tuple[str, ...]:
     if isinstance(value, str):
         return (value,)
-    short = isinstance(value, list) and 0 < len(value) <= _MOST_AUDIENCES
-    if short and all(isinstance(item, str) for item in value):
-        return tuple(value)
-    raise _refused("aud is malformed")
-
-
-_MOST_AUDIENCES = 32
+    listed = string_list(value)
+    if not listed or len(listed) > _MOST_AUDIENCES or len(listed) != len(cast("list[Any]", value)):
+        raise _refused("aud is malformed")
+    return listed
 
 
 def _time(claims: Mapping[str, Any], name: str) -> float | None:

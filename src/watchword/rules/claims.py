@@ -12,9 +12,11 @@ TYPES = frozenset({TYP})
 
 DEV_KID = "dev-"  # begins the names of development's keys; no production guard accepts them
 
-RESERVED = frozenset(
-    ["iss", "sub", "aud", "exp", "nbf", "iat", "jti", "client_id", "scope", "auth_time", "acr", "amr", "azp", "cnf", "act", "may_act", "sid", "fid", "rev", "roles", "typ", "nonce", "at_hash", "c_hash", "events", "authorization_details"]
-)
+_PROTOCOL = """
+    iss sub aud exp nbf iat jti client_id scope auth_time acr amr azp cnf act may_act sid fid rev
+    roles typ nonce at_hash c_hash events authorization_details
+"""
+RESERVED = frozenset(_PROTOCOL.split())
 
 
 def access(

@@ -1,0 +1,185 @@
+"""A whole server in memory, a clock that moves when told, and a client that speaks to it.
+
+Annotations here are objects, not text: FastAPI could not read text that names `auth`.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+
+from watchword import AccessToken, Account, Auth
+from watchword.crypto.secrets import fresh
+from watchword.events import Event
+from watchword.rules.clients import Client
+from watchword.rules.scopes import Scopes
+from watchword.seams import StoredUser
+
+ISSUER = "http://localhost:8000"
+SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
+
+
+class Clock:
+    """Unix seconds that stand still until moved."""
+
+    def __init__(self, start: float = 1_800_000_000.0) -> None:
+        self.time = start
+
+    def __call__(self) -> float:
+        return self.time
+
+    def tick(self, seconds: float) -> None:
+        self.time += seconds
+
+
+@dataclass
+class Server:
+    """An app with everything, and what a test wants to do with it."""
+
+    app: FastAPI
+    auth: Auth
+    clock: Clock
+    http: httpx2.AsyncClient
+    events: list[Event] = field(default_factory=list)
+
+    async def add_user(
+        self, username: str, password: str = "secret", scopes: str = "me items", **more: Any
+    ) -> Account:
+        account = Account(
+            sub=more.pop("sub", f"u_{username}"),
+            username=username,
+            scopes=Scopes(scopes.split()),
+            created_at=self.clock(),
+            **more,
+        )
+        hashed = await self.auth.passwords.hash(password)
+        assert await self.auth.store.add_user(StoredUser(account, hashed))
+        return account
+
+    async def add_client(self, name: str, **more: Any) -> tuple[str, str]:
+        """Returns the client's id and secret; by default a service with client credentials."""
+        secret = fresh("gs")
+        client = Client(
+            id=name,
+            name=name,
+            auth_method=more.pop("auth_method", "client_secret"),
+            grants=frozenset(more.pop("grants", {"client_credentials"})),
+            scopes=Scopes(more.pop("scopes", "items").split()),
+            secrets=(secret.digest,) if more.pop("secret", True) else (),
+            **more,
+        )
+        assert await self.auth.store.add_client(client, self.clock())
+        return client.id, secret.clear
+
+    async def post(
+        self, path: str, data: dict[str, Any] | None = None, **more: Any
+    ) -> httpx2.Response:
+        return await self.http.post(path, data=data, **more)
+
+    async def login(
+        self, name: str = "johndoe", password: str = "secret", scope: str = ""
+    ) -> dict[str, Any]:
+        answer = await self.post("/token", {"username": name, "password": password, "scope": scope})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    async def refresh(self, token: str, **more: Any) -> httpx2.Response:
+        return await self.post(
+            "/token", {"grant_type": "refresh_token", "refresh_token": token, **more}
+        )
+
+    async def get(self, path: str, token: str | None = None, **more: Any) -> httpx2.Response:
+        headers = dict(more.pop("headers", {}))
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        return await self.http.get(path, headers=headers, **more)
+
+    def told(self, kind: str) -> list[Event]:
+        return [event for event in self.events if event.kind == kind]
+
+    def rows(self, sql: str, *values: Any) -> list[Any]:
+        return self.auth.driver.connection.execute(sql, values).fetchall()
+
+    def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
+        """Every table but the audit trail: what a refusal must leave as it was."""
+        from watchword.store import tables
+
+        return {
+            table.name: sorted(map(tuple, self.rows(f"SELECT * FROM {table.name}")), key=repr)
+            for table in tables.metadata.sorted_tables
+            if table.name != tables.audit.name
+        }
+
+
+Build = Callable[..., Server]
+SCOPES = {"me": "See who you are", "items": "See your items"}
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def build() -> AsyncIterator["Build"]:
+    """Builds servers; every keyword is a keyword of `Auth`."""
+    made: list[Server] = []
+
+    def make(prepare: Callable[[FastAPI, Auth], None] | None = None, **options: Any) -> Server:
+        clock = options.pop("now", None) or Clock()
+        app = FastAPI()
+        given = {
+            "env": "development",
+            "issuer": ISSUER,
+            "secret": SECRET,
+            "database_url": "sqlite:///:memory:",
+            "scopes": SCOPES,
+            "hash_memory_kib": 64,
+            "hash_passes": 1,
+            "hash_wait": 30,
+            "audit_routes": "off",
+            **options,
+        }
+        auth = Auth(app, now=clock, **given)
+
+        @app.get("/open", dependencies=[auth.public])
+        async def open_route() -> dict[str, bool]:
+            return {"ok": True}
+
+        @app.get("/guarded", dependencies=[auth.require("me")])
+        async def guarded() -> dict[str, bool]:
+            return {"ok": True}
+
+        @app.get("/users/me/items")
+        async def items(user: Annotated[Account, auth.current_user("items")]) -> dict[str, str]:
+            return {"owner": user.username}
+
+        @app.get("/token-claims")
+        async def claims(token: Annotated[AccessToken, auth.token()]) -> dict[str, Any]:
+            return dict(token.claims)
+
+        if prepare is not None:
+            prepare(app, auth)
+        transport = httpx2.ASGITransport(app=app, client=("127.0.0.1", 50_000))
+        server = Server(app, auth, clock, httpx2.AsyncClient(transport=transport, base_url=ISSUER))
+        auth.events.listen(server.events.append)
+        made.append(server)
+        return server
+
+    yield make
+    for server in made:
+        await server.http.aclose()
+        server.auth.close()
+
+
+@pytest.fixture
+async def server(build: Build) -> Server:
+    """A server with the tutorial's two users."""
+    made = build()
+    await made.auth.start()
+    await made.add_user("johndoe", email="johndoe@example.com", name="John Doe")
+    await made.add_user("alice", "secret2", disabled=True)
+    return made
