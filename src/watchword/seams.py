@@ -13,7 +13,7 @@ from watchword.crypto.keys import StoredKey
 from watchword.errors import WatchwordError
 from watchword.rules.clients import Client
 from watchword.rules.refresh import Grant, RefreshToken
-from watchword.rules.scopes import NONE, Scopes
+from watchword.rules.scopes import Scopes
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Account:
     email: str | None = None
     name: str | None = None
     disabled: bool = False
-    scopes: Scopes = NONE
+    scopes: tuple[str, ...] = ()
     roles: tuple[str, ...] = ()
     created_at: float = 0.0
     claims: Mapping[str, Any] = field(default_factory=dict)

@@ -8,7 +8,6 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import sqlite
 
 from watchword.rules.logins import folded
-from watchword.rules.scopes import Scopes
 from watchword.seams import Account, StoredUser
 from watchword.store import tables
 from watchword.store.revocations import append, next_number, revoke_user
@@ -77,7 +76,7 @@ def account(row: Row) -> Account:
         email=row["email"],
         name=row["name"],
         disabled=bool(row["disabled"]),
-        scopes=Scopes(row["scopes"].split()),
+        scopes=tuple(row["scopes"].split()),
         roles=tuple(row["roles"].split()),
         created_at=row["created_at"],
         claims=json.loads(row["claims"]),
@@ -114,7 +113,7 @@ def add(user: StoredUser) -> Verb[bool]:
             "email": who.email,
             "name": who.name,
             "disabled": int(who.disabled),
-            "scopes": str(who.scopes),
+            "scopes": " ".join(who.scopes),
             "roles": " ".join(who.roles),
             "claims": json.dumps(dict(who.claims)),
             "created_at": who.created_at,

@@ -1,0 +1,89 @@
+# One command to serve, one to test, one to check. Each makes its own environment.
+#
+#   make serve     the demo on http://127.0.0.1:8000 (PORT=9000 make serve for another port)
+#   make test      every test
+#   make check     format, lint, types, import contracts, documents
+#   make bench     benchmarks, side by side with peers (ONLY="guarded login" for some)
+#   make lock      renew the pinned requirements
+#
+# PYTHON=python3.13 make test uses another Python; each has an environment of its own.
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+VENV ?= .venv-$(VERSION)
+BIN := $(VENV)/bin
+PORT ?= 8000
+UV := $(shell command -v uv)
+
+ifeq ($(UV),)
+  INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
+else
+  INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+endif
+
+.PHONY: help serve test check format bench lock clean
+.DEFAULT_GOAL := help
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(VENV)/.made:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+# The package itself comes last and without its dependencies: those are pinned.
+$(VENV)/.serve: $(VENV)/.made requirements/run.txt pyproject.toml
+	$(INSTALL) --require-hashes -r requirements/run.txt
+	$(INSTALL) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
+	$(INSTALL) --require-hashes -r requirements/dev.txt
+	touch $@
+
+# The peers pin older releases of what is shared, so they live apart.
+.venv-bench/.made:
+	$(PYTHON) -m venv .venv-bench
+	touch $@
+
+.venv-bench/.bench: .venv-bench/.made requirements/bench.txt
+	.venv-bench/bin/python -m pip install --quiet --require-hashes -r requirements/bench.txt
+	.venv-bench/bin/python -m pip install --quiet --no-deps --no-build-isolation -e .
+	touch $@
+
+serve: $(VENV)/.serve
+	@$(BIN)/watchword dev --app examples.demo:app --port $(PORT)
+
+test: $(VENV)/.dev
+	@scripts/chromium
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/honest.py
+
+format: $(VENV)/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: .venv-bench/.bench
+	.venv-bench/bin/python -m bench.run $(ONLY)
+
+# Nothing younger than a week gets in, because most bad releases are found within days;
+# but for the framework's release that the floor names.
+COOLDOWN := $(shell date -u -d '7 days ago' +%Y-%m-%d)
+COMPILE = uv pip compile --quiet --universal --generate-hashes --no-header --no-emit-index-url \
+  --no-annotate --python-version 3.11 --exclude-newer $(COOLDOWN) \
+  --exclude-newer-package fastapi=$(shell date -u +%Y-%m-%d)
+
+lock:
+	$(COMPILE) pyproject.toml --group build -o requirements/run.txt
+	$(COMPILE) pyproject.toml --extra all --group build --group test --group check \
+	  -c requirements/run.txt -o requirements/dev.txt
+	$(COMPILE) pyproject.toml --group build --group bench -o requirements/bench.txt
+
+clean:
+	rm -rf .venv-* .pytest_cache .ruff_cache .mypy_cache .hypothesis
