@@ -41,7 +41,11 @@ async def read(request: Request) -> params.Form:
         raise UnsupportedMediaType(f"Send the parameters as {_FORM}.")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         raise UnsupportedMediaType("Send the body uncompressed.")
-    return params.form(await body(request))
+    fields = params.form(await body(request))
+    # RFC 6749 section 3.2: parameters are in the body, and nowhere a second time
+    if not fields.keys().isdisjoint(_in_url(request)):
+        raise InvalidRequest("A parameter was sent in the URL and in the body.")
+    return fields
 
 
 async def body(request: Request) -> bytes:
@@ -63,5 +67,10 @@ def no_secret_in_url(request: Request) -> None:
     Raises:
         InvalidRequest: it does.
     """
-    if request.url.query and not _NEVER_IN_URL.isdisjoint(request.query_params):
+    if not _NEVER_IN_URL.isdisjoint(_in_url(request)):
         raise InvalidRequest("Secrets belong into the body, never into the URL.")
+
+
+def _in_url(request: Request) -> frozenset[str]:
+    """The names in the query, from the routed request and not from a URL rebuilt with its Host."""
+    return frozenset(request.query_params) if request.scope["query_string"] else frozenset()

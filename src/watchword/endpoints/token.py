@@ -35,6 +35,7 @@ async def refresh(request: Request, at: Bench) -> Response:
     """The tutorial's `POST /refresh-token`: the refresh token in a form or as the bearer."""
     caller = caller_of(request, at)
     at.limits.spend(at.now(), ("token", address_key(caller.ip)))
+    forms.no_secret_in_url(request)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and "content-type" not in request.headers:
         fields = {"refresh_token": bearer.strip()}
