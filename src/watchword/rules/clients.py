@@ -50,12 +50,18 @@ class Client:
         return self.id == FIRST_PARTY
 
     def must_be_allowed(self, grant_type: str) -> None:
-        """Refuse a grant type this client was not registered for.
+        """Refuse a grant type this client was not registered for, or can never have.
 
         Raises:
             UnauthorizedClient: RFC 6749 section 5.2.
         """
-        if grant_type not in self.grants:
+        never = (
+            # RFC 9700 section 2.4: nobody's password passes through a third party
+            (grant_type == "password" and not self.is_first_party)
+            # RFC 6749 section 4.4: a client without credentials cannot speak for itself
+            or (grant_type == "client_credentials" and self.is_public)
+        )
+        if never or grant_type not in self.grants:
             raise UnauthorizedClient("This client may not use this grant type.")
 
     def scopes_for(self, ask: Scopes) -> Scopes:
@@ -65,7 +71,7 @@ class Client:
             InvalidScope: it asked beyond its ceiling.
         """
         if beyond := ask.beyond(self.scopes):
-            raise InvalidScope(f"This client may not have: {' '.join(beyond)}.")
+            raise InvalidScope("The client may not have this scope.", detail=str(beyond))
         return ask or self.scopes
 
     def audience_for(self, resource: str | None, default: str) -> str:

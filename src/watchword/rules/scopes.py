@@ -59,7 +59,7 @@ class Scopes(tuple[str, ...]):
         if not ask:
             return self
         if beyond := ask.beyond(self):
-            raise InvalidScope(f"The grant does not include: {' '.join(beyond)}.")
+            raise InvalidScope("The grant does not include this scope.", detail=str(beyond))
         return ask
 
     def beyond(self, allowed: Iterable[str]) -> Scopes:
