@@ -185,7 +185,7 @@ class StoredUser:
     """An account with its password hash, as the built-in users are kept."""
 
     account: Account
-    password: str | None
+    password: str | None = field(repr=False)
 
 
 class Store(Protocol):
