@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import unquote_plus
 
 from starlette.requests import Request
@@ -26,11 +26,12 @@ _LONGEST = 4096
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """What a client showed; `method` is how."""
+    """What a client showed; `method` is how, `in_header` whether the Basic scheme was used."""
 
     client_id: str
-    secret: str | None
+    secret: str | None = field(repr=False)
     method: str
+    in_header: bool = False
 
 
 async def identify(request: Request, fields: Form, at: Bench) -> Client:
@@ -52,7 +53,7 @@ async def identify(request: Request, fields: Form, at: Bench) -> Client:
         raise InvalidClient(
             "Client authentication failed.",
             detail=reason or "",
-            challenge=shown.method == "client_secret_basic",
+            challenge=shown.in_header,  # RFC 6749 section 5.2
         )
     return client
 
@@ -94,8 +95,9 @@ def _basic(request: Request) -> Credentials | None:
     if not client_id and not secret:
         return None  # Swagger UI's password flow sends an empty pair
     if not secret:
-        return Credentials(client_id, None, "none")  # how some libraries send a public client
-    return Credentials(client_id, secret, "client_secret_basic")
+        # how some libraries send a public client
+        return Credentials(client_id, None, "none", in_header=True)
+    return Credentials(client_id, secret, "client_secret_basic", in_header=True)
 
 
 def _decoded(encoded: str) -> tuple[str, str] | None:
