@@ -76,11 +76,17 @@ def _read(name: str) -> bytes:
 
 
 def table(app: FastAPI, static: str, *, shown: bool) -> dict[str, dict[str, Any]]:
-    """The rows for the endpoint table."""
+    """The rows for the endpoint table; what is not shown answers as if it were not there."""
+    if not shown:
+        described = (
+            app.docs_url,
+            app.redoc_url,
+            app.openapi_url,
+            app.swagger_ui_oauth2_redirect_url,
+        )
+        return {path: {"GET": absent} for path in described if path is not None}
     if app.docs_url is None or app.openapi_url is None:
         return {}
-    if not shown:
-        return {app.docs_url: {"GET": absent}}
     rows: dict[str, dict[str, Any]] = {app.docs_url: {"GET": page(app, static)}}
     rows |= {f"{static}/{name}": {"GET": asset(name)} for name in _ASSETS}
     return rows
