@@ -87,7 +87,13 @@ class Hook:
     async def __call__(self, value: Any, caller: Caller) -> Any:
         """The function's result; what it raises is raised here."""
         results: list[Any] = []
-        scope = {**caller.connection.scope, _VALUE: value, _RESULT: results}
+        scope = {
+            **caller.connection.scope,
+            _VALUE: value,
+            _RESULT: results,
+            # Answered by the app's handlers, an HTTPException would be dropped with the answer.
+            "starlette.exception_handlers": ({}, {}),
+        }
         await self._route.app(scope, _nothing, _drop)
         return results[0]
 
