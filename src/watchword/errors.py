@@ -176,14 +176,22 @@ class TooManyRequests(OAuthError):
     Args:
         limit: the burst the limit allows.
         reset: seconds until the whole burst is available again.
+        policy: the limit that was reached just now; empty for who did not wait as told.
     """
 
     code, status, number = "temporarily_unavailable", 429, "WW-301"
 
     def __init__(
-        self, why: str = "", *, retry_after: float, limit: int = 0, reset: float = 0
+        self,
+        why: str = "",
+        *,
+        retry_after: float,
+        limit: int = 0,
+        reset: float = 0,
+        policy: str = "",
     ) -> None:
         super().__init__(why, retry_after=retry_after)
+        self.policy = policy
         self.limit = limit
         self.reset = reset
 

@@ -178,7 +178,8 @@ class Limits:
             taken = self._counters.take(key, limit, now)
             if not taken.allowed:
                 self._note(key, taken, now)
-                raise _refusal(limit, taken.retry_after, taken.reset)
+                policy = key.partition(":")[0]
+                raise _refusal(limit, taken.retry_after, taken.reset, policy)
             tightest = min(tightest, taken, key=lambda it: (it.remaining, -it.reset))
         return tightest
 
@@ -231,13 +232,14 @@ def headers(taken: Taken, limit: Limit) -> dict[str, str]:
     return told
 
 
-def _refusal(limit: Limit, retry_after: float, reset: float) -> TooManyRequests:
+def _refusal(limit: Limit, retry_after: float, reset: float, policy: str = "") -> TooManyRequests:
     seconds = max(1, math.ceil(retry_after))
     return TooManyRequests(
         f"Too many requests; try again in {seconds} s.",
         retry_after=retry_after,
         limit=limit.burst,
         reset=reset,
+        policy=policy,
     )
 
 

@@ -17,7 +17,9 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from watchword.endpoints import answers
-from watchword.errors import Busy, OAuthError
+from watchword.endpoints.token import caller_of
+from watchword.errors import Busy, OAuthError, TooManyRequests
+from watchword.events import LimitReached
 from watchword.exchanges.bench import Bench
 from watchword.seams import Unavailable
 
@@ -84,6 +86,8 @@ class Endpoints(BaseRoute):
                 return Response(status_code=405, headers={"Allow": allow})
             response = await endpoint(request, at)
         except OAuthError as error:
+            if isinstance(error, TooManyRequests) and error.policy:
+                at.events(LimitReached(at.now(), error.policy, caller_of(request, at).ip))
             response = answers.refusal(error)
         except Unavailable as fault:
             log.warning("the store is unavailable: %s", fault)
