@@ -58,6 +58,7 @@ def deployment(at: Bench) -> discovery.Deployment:
 
 
 def places(issuer: str, document: str) -> tuple[str, ...]:
-    """Where clients look: appended to the issuer's path, and inserted before it."""
-    path = urlsplit(issuer).path.rstrip("/")
+    """Where clients look: appended to the identifier's path, and inserted before it."""
+    parts = urlsplit(issuer)
+    path = parts.path.rstrip("/") if parts.netloc else ""  # a bare name has no place of its own
     return tuple(dict.fromkeys((document, f"{document}{path}", f"{path}{document}")))
