@@ -13,7 +13,9 @@ import ipaddress
 import os
 import re
 import secrets
+import tomllib
 from collections.abc import Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
@@ -24,7 +26,6 @@ from pydantic_settings import (
     NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
-    TomlConfigSettingsSource,
 )
 
 from watchword.errors import ConfigError
@@ -199,7 +200,9 @@ class Settings(BaseSettings):
         "100 + 100/h", "tries of one account from anywhere", group="limits"
     )
     limit_token: str = option(
-        "600 + 10/s", "token requests of one client from one address", group="limits"
+        "600 + 10/s",
+        "token, revocation and introspection requests from one address",
+        group="limits",
     )
     limit_backend: Literal["db", "memory"] = option(
         "db", "counters beside the database are shared by all workers of a machine", group="limits"
@@ -227,13 +230,12 @@ class Settings(BaseSettings):
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Keyword, variable, file named by a variable, `.env`, toml."""
-        toml = Path(os.environ.get(CONFIG, "watchword.toml"))
         return (
             init_settings,
             env_settings,
             _NamedFiles(settings_cls),
             _DotEnv(settings_cls),
-            TomlConfigSettingsSource(settings_cls, toml),
+            _Toml(settings_cls),
         )
 
     # --- what follows from them ---
@@ -284,6 +286,11 @@ class _NamedFiles(PydanticBaseSettingsSource):
                 why=str(error.strerror),
                 fix="give the user who runs the server read access to it",
             ) from error
+        except UnicodeDecodeError:  # whose text would show the bytes
+            raise ConfigError(
+                f"{PREFIX}{field_name.upper()}_FILE names a file that is not text.",
+                fix="write the value into it as UTF-8",
+            ) from None
 
     def __call__(self) -> dict[str, Any]:
         found = {}
@@ -307,6 +314,54 @@ class _DotEnv(_NamedFiles):
             for name, value in dotenv_values(".env").items()
             if name.startswith(PREFIX) and value is not None and name != CONFIG
         }
+
+
+class _Toml(_NamedFiles):
+    """`watchword.toml`, without the tables that describe a server without an app."""
+
+    def __call__(self) -> dict[str, Any]:
+        return {name: value for name, value in _toml().items() if name not in _TABLES}
+
+
+_TABLES = ("scopes", "roles")  # what `Auth(...)` takes as keywords of its own
+
+
+def tables() -> dict[str, dict[str, Any]]:
+    """The `[scopes]` and `[roles]` of `watchword.toml`, for a server without an app.
+
+    Raises:
+        ConfigError: one of them is not a table, or the file is not TOML.
+    """
+    document = _toml()
+    found = {name: document.get(name, {}) for name in _TABLES}
+    for name, table in found.items():
+        if not isinstance(table, dict):
+            raise ConfigError(
+                f"[{name}] is not a table.",
+                why=f"{_toml_path()} gives {name} a single value",
+                fix='[scopes]\n"items:read" = "See your items"',
+            )
+    return found
+
+
+def _toml_path() -> Path:
+    return Path(os.environ.get(CONFIG, "watchword.toml"))
+
+
+def _toml() -> dict[str, Any]:
+    path = _toml_path()
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if CONFIG not in os.environ:
+            return {}
+        raise ConfigError(
+            f"{CONFIG} names a file that is not there.", why=str(path), fix="watchword init"
+        ) from None
+    except (OSError, ValueError) as error:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError(
+            f"{path} cannot be read.", why=str(error), fix="see docs/settings.md"
+        ) from None
 
 
 def load(**keywords: Any) -> Settings:
@@ -380,6 +435,12 @@ def _kept_secret(settings: Settings) -> str:
     try:
         handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
+        if os.name == "posix" and path.stat().st_mode & 0o077:
+            raise ConfigError(
+                f"{path} can be read by others.",
+                why="it seals the signing keys",
+                fix=f"delete it to get a new one, or: chmod 600 {path}",
+            ) from None
         return path.read_text(encoding="ascii")
     with os.fdopen(handle, "w", encoding="ascii") as file:
         file.write(secrets.token_urlsafe(32))
@@ -416,8 +477,22 @@ def _checked(settings: Settings) -> Settings:
             fix="set WATCHWORD_KEY_OVERLAP=7d",
         )
     _check_issuer(settings)
+    _check_origins(settings)
     _check_secret(settings)
     return settings
+
+
+def _check_origins(settings: Settings) -> None:
+    for origin in settings.browser_origins:
+        parts = urlsplit(origin)
+        plain = f"{parts.scheme}://{parts.netloc}".lower()
+        safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(origin))
+        if not safe or origin != plain or "@" in parts.netloc or "*" in origin:
+            raise ConfigError(
+                f"BROWSER_ORIGINS has {origin!r}, which is not one web origin.",
+                why="pages of a listed origin may spend tokens; `*` and `null` would be any page",
+                fix="name each as a browser sends it: https://app.example.com",
+            )
 
 
 def _check_issuer(settings: Settings) -> None:
@@ -475,11 +550,18 @@ def weakness(secret: str) -> str | None:
         return "it is shorter than 32 bytes"
     if secret.strip().lower() in _PUBLISHED:
         return "it is printed in a public tutorial"
-    if len(set(secret)) < _FEWEST_CHARACTERS:
+    if len(set(secret)) < _FEWEST_CHARACTERS or _repeats_itself(secret):
         return "it repeats too few characters to be random"
+    if sum(abs(ord(b) - ord(a)) <= 1 for a, b in pairwise(secret)) > len(secret) // 2:
+        return "it is a row of neighbours, as on a keyboard or in the alphabet"
     if len(_WORDS.sub("", secret)) < _SHORTEST // 2:
         return "it is made of words that are tried first"
     return None
+
+
+def _repeats_itself(secret: str) -> bool:
+    periods = range(1, len(secret) // 2 + 1)
+    return any(secret[period:] == secret[:-period] for period in periods)
 
 
 def _check_secret(settings: Settings) -> None:
