@@ -127,6 +127,7 @@ FASTAPI_USERS = Subject(
     login_path="/login",
     username=f"{USERNAME}@example.com",
 )
+EMPTY_GUARD = Subject("empty guard", uvicorn("bench.peers.empty_guard:app"))
 AUTHX = Subject("authx", uvicorn("bench.peers.authx_app:app"))
 NODE_OIDC = Subject(
     "node-oidc-provider",

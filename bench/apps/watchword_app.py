@@ -35,3 +35,6 @@ async def open_route() -> dict[str, bool]:
 async def guarded_route() -> dict[str, bool]:
     """Answer the holder of a live token with the scope."""
     return {"ok": True}
+
+
+app.get("/open-after")(open_route)

@@ -45,3 +45,6 @@ async def open_route() -> dict[str, bool]:
 async def guarded_route() -> dict[str, bool]:
     """Answer the holder of an access token."""
     return {"ok": True}
+
+
+app.get("/open-after")(open_route)

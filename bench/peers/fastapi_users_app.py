@@ -101,3 +101,6 @@ async def open_route() -> dict[str, bool]:
 async def guarded_route() -> dict[str, bool]:
     """Answer an active user."""
     return {"ok": True}
+
+
+app.get("/open-after")(open_route)

@@ -181,6 +181,7 @@ def build(blacklist: Blacklist) -> FastAPI:
     async def guarded_route() -> dict[str, bool]:
         return {"ok": True}
 
+    app.get("/open-after")(open_route)
     return app
 
 
