@@ -3,7 +3,8 @@
 Annotations here are objects, not text: FastAPI could not read text that names `auth`.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -16,7 +17,7 @@ from watchword.crypto.secrets import fresh
 from watchword.events import Event
 from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
-from watchword.seams import StoredUser
+from watchword.seams import NewGrant, Opened, StoredUser
 
 ISSUER = "http://localhost:8000"
 SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
@@ -96,6 +97,36 @@ class Server:
         if token is not None:
             headers["Authorization"] = f"Bearer {token}"
         return await self.http.get(path, headers=headers, **more)
+
+    async def grant_for(self, client_id: str, sub: str = "u_johndoe", scopes: str = "me") -> str:
+        """Opens a grant of any client, as an exchange would; returns its refresh token."""
+        at, now = self.auth._bench, self.clock()
+        token, proof = at.refresh_tokens.first(grant_id := at.fresh(16), at.fresh(16), client_id)
+        new = NewGrant(
+            id=grant_id,
+            user_id=sub,
+            client_id=client_id,
+            scopes=Scopes(scopes.split()),
+            audience=at.settings.audience,
+            proof=proof,
+            auth_time=now,
+            idle_until=now + at.settings.refresh_ttl,
+            expires_at=now + at.settings.refresh_max,
+            looked_at=await at.store.head(),
+        )
+        assert isinstance(await at.store.open_grant(new, now), Opened)
+        return token.clear
+
+    def come_from(self, ip: str) -> None:
+        """The requests that follow come from another address."""
+        self.http._transport.client = (ip, 50_000)
+
+    @contextmanager
+    def unchanged(self) -> Iterator[None]:
+        """Nothing that happens inside may change a table, but for the audit trail."""
+        before = self.snapshot()
+        yield
+        assert self.snapshot() == before
 
     def told(self, kind: str) -> list[Event]:
         return [event for event in self.events if event.kind == kind]
@@ -183,3 +214,45 @@ async def server(build: Build) -> Server:
     await made.add_user("johndoe", email="johndoe@example.com", name="John Doe")
     await made.add_user("alice", "secret2", disabled=True)
     return made
+
+
+@pytest.fixture
+def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Every password-grade hash that is really computed, by the name of its function."""
+    import bcrypt
+    from watchword.crypto import hashes, passwords
+
+    done: list[str] = []
+    for module, name in (
+        (passwords, "hash_secret"),
+        (hashes, "hash_secret_raw"),
+        (bcrypt, "hashpw"),
+    ):
+        real = getattr(module, name)
+
+        def counted(*args: Any, real: Any = real, name: str = name, **more: Any) -> Any:
+            done.append(name)
+            return real(*args, **more)
+
+        monkeypatch.setattr(module, name, counted)
+    return done
+
+
+def refused(answer: httpx2.Response, status: int, code: str) -> None:
+    """A refusal of a protocol endpoint (RFC 6749 section 5.2), as clean as it has to be."""
+    assert answer.status_code == status, answer.text
+    body = answer.json()
+    assert body["error"] == code
+    assert answer.headers["cache-control"] == "no-store"
+    assert answer.headers["pragma"] == "no-cache"
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.text.isascii()
+    assert set(body) <= {"error", "error_description", "detail"}
+    assert not {"access_token", "refresh_token"} & set(body)
+    assert "Traceback" not in answer.text
+
+
+@pytest.fixture(name="refused")
+def _refused() -> Callable[[httpx2.Response, int, str], None]:
+    return refused
