@@ -160,12 +160,14 @@ def open_grant(new: NewGrant, now: float) -> Verb[Opened | Refused]:
 
 
 def rotate(  # noqa: PLR0911 - one return per standing
-    token: RefreshToken, now: float, life: float, *, window: float, idle: float
-) -> Verb[Rotated | Repeated | Reused | Refused]:
+    token: RefreshToken, now: float, life: float, *, window: float, idle: float, durable: bool
+) -> Verb[Rotated | Repeated | Reused | Refused | None]:
     """Spend a refresh token: the newest generation gives way to the next.
 
     A token that came back after its window ends the grant in this same transaction;
-    that is returned, not raised, so that the ending is committed.
+    that is returned, not raised, so that the ending is committed. An ending must
+    outlive a power cut, unlike a rotation: where the transaction is not `durable`
+    nothing is changed and None says that it must be run again in one that is.
     """
     change = {
         "grant_id": token.grant_id,
@@ -191,6 +193,8 @@ def rotate(  # noqa: PLR0911 - one return per standing
         case Standing.JUST_SPENT:
             return Repeated(found, rows[0]["rev"])
         case Standing.REUSED:
+            if not durable:
+                return None
             first = yield from revoke_grant(token.grant_id, now, life, why="reused")
             return Reused(found, first=first)
         case Standing.AHEAD:

@@ -9,13 +9,15 @@ from __future__ import annotations
 import enum
 import sqlite3
 
-from sqlalchemy import create_engine, insert
+from sqlalchemy import create_engine, event, insert
 from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from watchword.errors import ConfigError
+from watchword.seams import Unavailable
 from watchword.store import tables
-from watchword.store.sqlite import Sqlite, connected
+from watchword.store.opening import connected
+from watchword.store.sqlite import Sqlite
 
 HEAD = "0001"  # the newest revision in migrations/versions
 REVISIONS = ("0001",)
@@ -33,10 +35,13 @@ class Schema(enum.Enum):
 
 def standing(connection: sqlite3.Connection) -> tuple[Schema, str | None]:
     """The standing, and the revision found."""
-    try:
-        row = connection.execute(f"SELECT version_num FROM {tables.version.name}").fetchone()  # noqa: S608
-    except sqlite3.OperationalError:
+    # Asked of the catalogue: a lock or an I/O error must not pass for an empty database.
+    known = connection.execute(
+        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (tables.version.name,)
+    ).fetchone()
+    if known is None:
         return Schema.EMPTY, None
+    row = connection.execute(f"SELECT version_num FROM {tables.version.name}").fetchone()  # noqa: S608
     revision = row[0] if row else None
     if revision == HEAD:
         return Schema.CURRENT, revision
@@ -56,7 +61,8 @@ def create(connection: sqlite3.Connection) -> None:
             connection.execute(str(insert(tables.version).compile(dialect=_DIALECT)), (HEAD,))
         connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # a full disk has rolled back already
+            connection.execute("ROLLBACK")
         raise
 
 
@@ -65,19 +71,22 @@ def prepare(driver: Sqlite, *, upgrade: bool) -> None:
 
     Raises:
         ConfigError: it is behind and `upgrade` is off, or it is ahead of this code.
+        Unavailable: the database cannot be read or written now.
     """
-    driver.open()
     connection = driver.connection
-    found, revision = standing(connection)
-    if found is Schema.EMPTY:
-        create(connection)
-    elif found is Schema.AHEAD:
+    try:
+        found, revision = standing(connection)
+        if found is Schema.EMPTY:
+            create(connection)
+    except sqlite3.Error as error:
+        raise Unavailable(f"cannot prepare {driver.path}: {error}") from error
+    if found is Schema.AHEAD:
         raise ConfigError(
             f"The database is at revision {revision}, which this version does not know.",
             why="a newer Watchword has migrated it; older code does not know its rules",
             fix="run the newer version, or restore a backup made before the upgrade",
         )
-    elif found is Schema.BEHIND:
+    if found is Schema.BEHIND:
         if not upgrade:
             raise ConfigError(
                 f"The database is at revision {revision}; this version needs {HEAD}.",
@@ -97,6 +106,9 @@ def migrate(path: str, revision: str = "head") -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     engine = create_engine("sqlite://", creator=lambda: connected(path))
+    # The driver leaves transactions alone, so one is begun here: a migration that is
+    # interrupted leaves nothing behind, and of two processes one waits for the other.
+    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

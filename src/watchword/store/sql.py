@@ -40,7 +40,8 @@ class SqlStore:
     def __init__(self, driver: Sqlite, *, token_life: float) -> None:
         self.driver = driver
         self._life = token_life + LEEWAY + 60
-        self._version: int | None = None
+        # The database's version when the log was last read, and how far the log went then.
+        self._read: tuple[tuple[int, int] | None, int] = (None, 0)
 
     # --- the log, as a guard on the same machine reads it ---
 
@@ -48,10 +49,11 @@ class SqlStore:
         """Entries behind `after`; one pragma when nothing has been committed."""
         # The version is read first: a commit between the two reads is read again.
         version = self.driver.version()
-        if version == self._version:
+        last, newest = self._read
+        if version == last and after >= newest:
             return ()
         found = self.driver.read_now(revocations.tail(after))
-        self._version = version
+        self._read = version, found[-1].seq if found else after
         return found
 
     # --- look ---
@@ -141,8 +143,12 @@ class SqlStore:
         self, token: RefreshToken, now: float, *, window: float, idle: float
     ) -> Rotated | Repeated | Reused | Refused:
         """Spend a refresh token; `window` and `idle` in seconds."""
-        verb = grants.rotate(token, now, self._life, window=window, idle=idle)
-        return await self.driver.write(verb, durable=False)
+        for durable in (False, True):
+            verb = grants.rotate(token, now, self._life, window=window, idle=idle, durable=durable)
+            outcome = await self.driver.write(verb, durable=durable)
+            if outcome is not None:
+                return outcome
+        raise AssertionError("a durable rotation always has an outcome")
 
     # --- take: revocation ---
 

@@ -13,6 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,12 +23,12 @@ from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.sql import ClauseElement, Executable
 
 from watchword.seams import Unavailable
+from watchword.store.opening import connected
 from watchword.store.verbs import Verb
 
 T = TypeVar("T")
 
 MOST_PER_COMMIT = 64
-BUSY_SECONDS = 5.0
 _DIALECT = dialects.dialect(paramstyle="named")
 
 
@@ -63,23 +64,6 @@ def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
         return result
 
 
-def connected(path: str) -> sqlite3.Connection:
-    """A connection in autocommit mode, usable from any thread.
-
-    The file is made readable by its owner alone before SQLite opens it; the WAL
-    files inherit its mode.
-    """
-    if path != ":memory:":
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-    connection = sqlite3.connect(
-        path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False
-    )
-    connection.row_factory = sqlite3.Row
-    connection.execute("PRAGMA journal_mode=WAL")
-    connection.execute("PRAGMA foreign_keys=ON")
-    return connection
-
-
 @dataclass(slots=True)
 class _Job(Generic[T]):
     verb: Verb[T]
@@ -89,17 +73,25 @@ class _Job(Generic[T]):
 
 
 class Sqlite:
-    """One database file, or `:memory:` for tests. Opened on first use, after any fork."""
+    """One database file, or `:memory:` for tests. Opened on first use.
+
+    Usable from several threads and event loops: `_gate` is held while the one reading
+    connection is in use, because a statement that another thread has not finished
+    would pin an old snapshot, and while a write is queued, so that none is queued
+    behind the end of the writer.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
-        self._opening = threading.Lock()
+        self._gate = threading.RLock()
         self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
-        self._pid = 0
+        self._opened = 0  # how often; every connection counts versions anew
         self._own_writes = 0  # data_version does not move for a connection's own commits
+        if not self.in_memory:
+            _drivers.add(self)
 
     @property
     def in_memory(self) -> bool:
@@ -112,16 +104,20 @@ class Sqlite:
         Raises:
             Unavailable: the file cannot be opened.
         """
-        with self._opening:
-            if self._reader is not None and self._pid == os.getpid():
+        with self._gate:
+            if self._reader is not None:
                 return
             try:
-                self._reader = connected(self.path)
-                self._writer = self._reader if self.in_memory else connected(self.path)
+                reader = connected(self.path)
+                try:
+                    self._writer = reader if self.in_memory else connected(self.path)
+                except BaseException:
+                    reader.close()
+                    raise
             except (sqlite3.Error, OSError) as error:
-                self._reader = None
                 raise Unavailable(f"cannot open {self.path}: {error}") from error
-            self._pid = os.getpid()
+            self._reader = reader
+            self._opened += 1
             if not self.in_memory:
                 self._thread = threading.Thread(
                     target=self._write_forever, name="watchword-writer", daemon=True
@@ -129,29 +125,31 @@ class Sqlite:
                 self._thread.start()
 
     def close(self) -> None:
-        """Finish the queued writes and disconnect."""
-        if self._thread is not None:
-            self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
-        for connection in {self._reader, self._writer}:
-            if connection is not None:
-                connection.close()
-        self._reader = self._writer = None
+        """Finish the queued writes and disconnect; a later use opens it again."""
+        with self._gate:
+            if self._thread is not None:
+                self._jobs.put(None)
+                self._thread.join()
+                self._thread = None
+            for connection in {self._reader, self._writer}:
+                if connection is not None:
+                    connection.close()
+            self._reader = self._writer = None
 
-    def version(self) -> int:
-        """Moves whenever anyone has committed anything; microseconds.
+    def version(self) -> tuple[int, int]:
+        """Changes whenever anyone has committed anything; microseconds.
 
         Raises:
             Unavailable: the file cannot be read.
         """
         if self.in_memory:
-            return self._own_writes
+            return self._opened, self._own_writes
         try:
-            row: tuple[int] = self.connection.execute("PRAGMA data_version").fetchone()
+            with self._gate:
+                row: tuple[int] = self.connection.execute("PRAGMA data_version").fetchone()
+                return self._opened, row[0]
         except sqlite3.Error as error:
             raise Unavailable(str(error)) from error
-        return row[0]
 
     def read_now(self, verb: Verb[T]) -> T:
         """Run a reading verb inline.
@@ -160,7 +158,8 @@ class Sqlite:
             Unavailable: the file cannot be read.
         """
         try:
-            return run(self.connection, verb)
+            with self._gate:
+                return run(self.connection, verb)
         except sqlite3.Error as error:
             raise Unavailable(str(error)) from error
 
@@ -174,18 +173,18 @@ class Sqlite:
         Raises:
             Unavailable: nothing was changed.
         """
-        self.connection  # noqa: B018 - opens it
         if self.in_memory:
             return self._write_inline(verb)
         loop = asyncio.get_running_loop()
         job = _Job(verb, durable, loop, loop.create_future())
-        self._jobs.put(job)
+        with self._gate:
+            self.open()
+            self._jobs.put(job)
         result: T = await job.future
         return result
 
     def write_now(self, verb: Verb[T]) -> T:
         """Run a verb in one durable transaction from a thread without an event loop."""
-        self.connection  # noqa: B018 - opens it
         if self.in_memory:
             return self._write_inline(verb)
         return asyncio.run(self.write(verb))
@@ -197,15 +196,14 @@ class Sqlite:
         Raises:
             Unavailable: the file cannot be opened.
         """
-        if self._reader is None or self._pid != os.getpid():
+        if self._reader is None:
             self.open()
         assert self._reader is not None  # noqa: S101 - open() raises otherwise
         return self._reader
 
     def _write_inline(self, verb: Verb[T]) -> T:
-        with self._opening:
-            connection = self._reader
-            assert connection is not None  # noqa: S101
+        with self._gate:
+            connection = self.connection
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 result = run(connection, verb)
@@ -278,3 +276,26 @@ def _tell(future: asyncio.Future[Any], result: Any, failure: BaseException | Non
         future.set_exception(failure)
     else:
         future.set_result(result)
+
+
+_drivers: weakref.WeakSet[Sqlite] = weakref.WeakSet()
+_held: list[Sqlite] = []
+_forking = threading.RLock()
+
+
+def _before_fork() -> None:
+    """A connection carried across a fork believes in locks that the child does not have."""
+    _forking.acquire()
+    _held.extend(_drivers)
+    for driver in _held:
+        driver._gate.acquire()  # noqa: SLF001
+        driver.close()
+
+
+def _after_fork() -> None:
+    while _held:
+        _held.pop()._gate.release()  # noqa: SLF001
+    _forking.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork)

@@ -11,6 +11,7 @@ context.configure(
     connection=connection,
     target_metadata=tables.metadata,
     version_table=tables.version.name,
+    transactional_ddl=True,  # SQLite's can be rolled back too
     render_as_batch=True,  # SQLite cannot alter a column in place
 )
 with context.begin_transaction():
