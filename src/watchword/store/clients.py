@@ -64,7 +64,12 @@ def every() -> Verb[list[Client]]:
 
 
 def add(new: Client, now: float, life: float) -> Verb[bool]:
-    """Register a client; False when the id is taken."""
+    """Register a client; False when the id is taken.
+
+    It starts at the entry that announces it: whatever an earlier client of this id was
+    granted stays dead.
+    """
+    seq = yield from next_number()
     rows = yield (
         _ADD,
         {
@@ -77,7 +82,7 @@ def add(new: Client, now: float, life: float) -> Verb[bool]:
             "resources": " ".join(new.resources),
             "introspects": " ".join(new.introspects),
             "disabled": int(new.disabled),
-            "rev_seq": 0,
+            "rev_seq": seq,
             "created_at": now,
         },
     )
