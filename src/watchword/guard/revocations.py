@@ -7,22 +7,24 @@ microseconds): a revocation that was acknowledged before a request began refuses
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 
 from watchword.rules.access import AccessToken
-from watchword.rules.revoking import BY_POSITION, names
+from watchword.rules.revoking import BY_POSITION, GRACE, names
 from watchword.seams import Revocation, RevocationLog
 
 
 class Revocations:
     """The live part of the log in memory; bounded by what was revoked in the last minutes."""
 
-    __slots__ = ("_dead", "_ends", "_log", "config_changes", "position")
+    __slots__ = ("_dead", "_ends", "_log", "_taking", "config_changes", "position")
 
     def __init__(self, log: RevocationLog) -> None:
         self._log = log
         self._dead: dict[tuple[str, int], int] = {}
         self._ends: deque[Revocation] = deque()
+        self._taking = threading.Lock()
         self.position = 0  # the newest entry seen
         self.config_changes = 0  # how often keys or clients have changed
 
@@ -38,14 +40,19 @@ class Revocations:
         news = self._log.news(self.position)
         if not news:
             return
-        for entry in news:
-            if entry.kind == "config":
-                self.config_changes += 1
-            else:
-                self._dead[entry.kind, entry.key] = entry.seq
-                self._ends.append(entry)
-            self.position = entry.seq
-        self._forget(now)
+        with self._taking:  # several event loops may share one guard
+            for entry in news:
+                if entry.seq > self.position:
+                    self._take_in(entry)
+            self._forget(now)
+
+    def _take_in(self, entry: Revocation) -> None:
+        if entry.kind == "config":
+            self.config_changes += 1
+        else:
+            self._dead[entry.kind, entry.key] = entry.seq
+            self._ends.append(entry)
+        self.position = entry.seq  # last: whoever sees it sees the entry
 
     def refuse(self, token: AccessToken) -> bool:
         """Whether an entry seen so far ends this token."""
@@ -62,7 +69,7 @@ class Revocations:
 
     def _forget(self, now: float) -> None:
         """Drop entries whose tokens have all run out by themselves."""
-        while self._ends and self._ends[0].expires_at < now:
+        while self._ends and self._ends[0].expires_at + GRACE < now:
             gone = self._ends.popleft()
             if self._dead.get((gone.kind, gone.key)) == gone.seq:
                 del self._dead[gone.kind, gone.key]

@@ -12,6 +12,9 @@ import hashlib
 
 from watchword.rules.access import AccessToken
 
+# Seconds that a revocation is remembered beyond its end: where a clock leaps forward and
+# comes back, tokens that had run out live again, and what ended them must still be known.
+GRACE = 3600.0
 BY_POSITION = ("user", "client")  # dead if minted before the entry
 OUTRIGHT = ("grant", "jti")  # dead whenever named
 

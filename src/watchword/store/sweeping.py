@@ -1,6 +1,7 @@
 """Clean-up: dead rows go in small batches, by an index on their end.
 
-A row leaves only after everything it could still refuse has run out by itself.
+A row leaves only after everything it could still refuse has run out by itself, and
+an hour later than that (`GRACE`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Table, bindparam, delete, select
 from sqlalchemy.sql import Executable
 
+from watchword.rules.revoking import GRACE
 from watchword.store import tables
 from watchword.store.verbs import Verb
 
@@ -16,8 +18,10 @@ AUDIT_DAYS = 400
 
 def _dead(table: Table, key: str, end: str) -> Executable:
     column = table.c[key]
-    some = select(column).where(table.c[end] < bindparam("until")).limit(bindparam("most"))
-    return delete(table).where(column.in_(some)).returning(column)
+    over = table.c[end] < bindparam("until")
+    some = select(column).where(over).limit(bindparam("most"))
+    # `over` again, because the column alone need not name one row.
+    return delete(table).where(column.in_(some), over).returning(column)
 
 
 _GRANTS = _dead(tables.grants, "id", "expires_at")
@@ -31,7 +35,7 @@ def sweep(now: float, most: int) -> Verb[int]:
     """Delete up to `most` rows of each kind; returns how many went."""
     gone = 0
     for statement in (_GRANTS, _REV, _ONCE, _KEYS):
-        rows = yield statement, {"until": now, "most": most}
+        rows = yield statement, {"until": now - GRACE, "most": most}
         gone += len(rows)
     rows = yield _AUDIT, {"until": now - AUDIT_DAYS * 86_400, "most": most}
     return gone + len(rows)
