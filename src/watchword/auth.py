@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import inspect
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,11 +22,13 @@ from watchword.endpoints import introspect, me, openapi, revoke, token, wellknow
 from watchword.endpoints.hooks import Hook
 from watchword.endpoints.routing import Endpoint, Endpoints
 from watchword.errors import ConfigError
-from watchword.events import Event, Events
+from watchword.events import Event, Events, scheduled
 from watchword.exchanges import client_credentials, password, refresh_token
 from watchword.exchanges.bench import Bench, Exchange
 from watchword.guard import Guard, audit, bearer
 from watchword.guard.decisions import Decisions
+from watchword.guard.hoisting import hoist
+from watchword.guard.rehearsal import only_in_tests
 from watchword.guard.requirement import Requirement
 from watchword.guard.revocations import Revocations
 from watchword.guard.verifier import Verifier
@@ -90,20 +93,33 @@ class Auth(Guard):
         self._started = False
         self._starting = asyncio.Lock()
         self._apps: list[FastAPI] = []
-        self._hooks: list[tuple[frozenset[str], Hook]] = []
-        self._build(users, fresh)
+        self._in_test = False
+        self._own_users, self._fresh = users, fresh
+        self.events = Events()
+        self._build()
+        self._assemble(
+            Decisions(
+                self._verify,
+                self.now,
+                declared=self._scopes,
+                resource_metadata=self.settings.issuer + wellknown.RESOURCE,
+                token_url=self._token_path.lstrip("/"),
+                hints=self.settings.is_development,
+                ready=self.start,
+                owner=self,
+            )
+        )
         if app is not None:
             self.init_app(app)
 
-    def _build(self, users: Users | None, fresh: Callable[[int], bytes]) -> None:
+    def _build(self) -> None:
         settings = self.settings
-        self.events = Events()
         self.driver = Sqlite(settings.database_path)
         self.store = SqlStore(self.driver, token_life=settings.access_ttl)
         self.passwords = Passwords(
             Cost(settings.hash_memory_kib, settings.hash_passes), patience=settings.hash_wait
         )
-        self.users: Users = users or BuiltinUsers(self.store, self.passwords, self.now)
+        self.users: Users = self._own_users or BuiltinUsers(self.store, self.passwords, self.now)
         self.signing = Signing(self.store, settings, self.events, self.now)
         self.revocations = Revocations(self.store)
         keys = _OwnKeys(self.signing, self.revocations)
@@ -129,21 +145,10 @@ class Auth(Guard):
             proxies=TrustedProxies.parse(settings.trusted_proxies),
             exchanges=self._exchanges(),
             now=self.now,
-            fresh=fresh,
+            fresh=self._fresh,
             verify=self._verify_anywhere,
             may_have=self.may_have,
             declared=lambda: tuple(self._scopes),
-        )
-        self._assemble(
-            Decisions(
-                self._verify,
-                self.now,
-                declared=self._scopes,
-                resource_metadata=settings.issuer + wellknown.RESOURCE,
-                token_url=self._token_path.lstrip("/"),
-                hints=settings.is_development,
-                ready=self.start,
-            )
         )
 
     @property
@@ -194,6 +199,7 @@ class Auth(Guard):
         from starlette.types import ASGIApp  # noqa: F401, PLC0415
 
         self._apps.append(app)
+        app.state.watchword = self  # for whoever has the app alone: tests, the command line
         app.add_exception_handler(bearer.Challenge, bearer.answer)
         table = self._table()
         shown = (
@@ -237,10 +243,10 @@ class Auth(Guard):
         from watchword.endpoints import answers  # noqa: PLC0415
 
         need = Need(("me",) if "me" in self._scopes else (), user=True)
-        found = await Requirement(self._decisions, need)(request)
+        found = await Requirement(self._decisions, need).judge(request.scope)
         account = await self._account(found)
         if account is None:
-            raise self._decisions.challenge(_gone(), request)
+            raise self._decisions.challenge(_gone(), request.scope)
         del at
         return answers.json(me.described(account))
 
@@ -296,6 +302,8 @@ class Auth(Guard):
         """
         if self._started:
             return
+        if self._in_test:
+            only_in_tests()
         async with self._starting:
             if self._ready():  # somebody else was faster while this one waited
                 return
@@ -305,6 +313,7 @@ class Auth(Guard):
             self.revocations.catch_up(self.now())
             for app in self._apps:
                 audit.at_start(app, self.settings.audit_routes)
+                hoist(app.routes)
             if self.settings.is_development:
                 log.warning(
                     "development mode: issuer %s; never put this server on a network",
@@ -350,10 +359,53 @@ class Auth(Guard):
     def close(self) -> None:
         """Finish what is queued and close the database; a later request opens it again."""
         self.passwords.close()
+        if self._in_test:
+            return  # what is in memory outlives the lifespans of the app within one test
         self.driver.close()
         if isinstance(self.counters, SqliteCounters):
             self.counters.close()
         self._started = False
+
+    @contextlib.contextmanager
+    def in_memory(
+        self,
+        now: Callable[[], float],
+        *,
+        secret: str | None = None,
+        users: Callable[[Users], Users] = lambda own: own,
+    ) -> Iterator[None]:
+        """Serve from an empty store in memory, by another clock; for tests.
+
+        The database, the counters and the keys in use are not opened. Hooks stay, and
+        afterwards everything is as before. `start` refuses this outside pytest.
+
+        Args:
+            now: the clock, Unix seconds.
+            secret: the server secret meanwhile; by default the one in use.
+            users: makes the test's users out of the app's own, where it has some.
+        """
+        before, clock, bench = dict(vars(self)), self._decisions.now, self._bench
+        self.settings = self.settings.model_copy(
+            update={
+                "database_url": "sqlite:///:memory:",
+                "secret": secret or self.settings.secret,
+                "hash_memory_kib": 64,  # nobody attacks these hashes
+                "hash_passes": 1,
+                "hash_wait": 30.0,
+            }
+        )
+        self._own_users = users(self._own_users) if self._own_users is not None else None
+        self.now = self._decisions.now = now
+        self._started, self._in_test = False, True
+        self._build()
+        self._bench.add_claims, self._bench.before_login = bench.add_claims, [*bench.before_login]
+        try:
+            yield
+        finally:
+            self._in_test = False
+            self.close()
+            self._decisions.now = clock
+            vars(self).update(before)
 
     # --- people ---
 
@@ -408,13 +460,15 @@ class Auth(Guard):
         """Decorates a function told of events, after they are committed.
 
         It is called with the event, in the order of events; what it raises is logged
-        and stops nothing.
+        and stops nothing. An async function is started, not waited for.
         """
 
         def decorate(function: F) -> F:
+            tell = scheduled(function) if inspect.iscoroutinefunction(function) else function
+
             def listener(event: Event) -> None:
                 if event.kind in kinds:
-                    function(event)
+                    tell(event)
 
             self.events.listen(listener)
             return function

@@ -47,11 +47,16 @@ class Signing:
         self.ring = Keyring.of(keys, self._settings.secrets)
 
     async def prepare(self) -> None:
-        """Load the keys; make what is missing or too old."""
+        """Load the keys; make what is missing or too old.
+
+        Raises:
+            ConfigError: a key cannot be opened with the secret given.
+        """
         await self.load()
         for alg in self.algorithms:
             if self.ring.due(alg, self._now(), self._settings.key_rotate):
                 await self.rotate(alg)
+            self.ring.signer(alg, self._now())  # a key that cannot be opened stops the start
 
     async def rotate(self, alg: str, *, at_once: bool = False) -> StoredKey | None:
         """Publish a successor; None when another process just did.

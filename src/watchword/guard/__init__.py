@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import difflib
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Depends, Security
@@ -19,13 +19,15 @@ from starlette.responses import JSONResponse
 from watchword.errors import ConfigError, InvalidToken
 from watchword.guard import bearer, presets, streams
 from watchword.guard.decisions import Decisions
-from watchword.guard.jwks import RemoteKeys
-from watchword.guard.loading import AccountOf, CurrentUser, Loader
+from watchword.guard.jwks import Documents, RemoteKeys
+from watchword.guard.loading import AccountOf, CurrentUser, Loader, claimed_account
+from watchword.guard.rehearsal import only_in_tests
 from watchword.guard.requirement import Public, Requirement
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import AccessToken, Expectation
 from watchword.rules.discovery import protected_resource
 from watchword.rules.needs import Need
+from watchword.seams import Account
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -54,6 +56,8 @@ class Guard:
     Raises:
         ConfigError: issuer or audience is missing.
     """
+
+    _parts: tuple[Guard, ...] = ()
 
     def __init__(
         self,
@@ -84,6 +88,9 @@ class Guard:
                 shared_audience=shared_audience,
                 scopes_of=preset.scopes,
                 roles_of=preset.roles,
+                audience_of=preset.audience,
+                is_access=preset.is_access,
+                is_machine=preset.is_machine,
                 strict=False,
             ),
             types=presets.FOREIGN_TYPES,
@@ -98,6 +105,7 @@ class Guard:
                 now,
                 declared=dict(scopes or {}),
                 resource_metadata=_metadata_url(audience),
+                owner=self,
             )
         )
         if app is not None:
@@ -111,32 +119,46 @@ class Guard:
         self.public = Depends(Public())
 
     async def _verify(self, token: str, now: float) -> AccessToken:
-        """The first verifier whose issuer the token names decides."""
-        if len(self._verifiers) == 1:
-            return await self._verifiers[0](token, now)
+        """The verifiers whose issuer the token names decide; one that accepts is enough."""
+        # asked for each time: a test may have given a part other verifiers
+        verifiers = [verifier for part in self.parts for verifier in part._verifiers]
+        if len(verifiers) == 1:
+            return await verifiers[0](token, now)
         named = presets.unverified_issuer(token)
-        for verifier in self._verifiers:
-            if verifier.expected.issuer == named:
+        refusal = InvalidToken("The access token is not valid.", detail="unknown issuer")
+        for verifier in verifiers:
+            if verifier.expected.issuer != named:
+                continue
+            try:
                 return await verifier(token, now)
-        raise InvalidToken("The access token is not valid.", detail="unknown issuer")
+            except InvalidToken as error:
+                refusal = error
+        raise refusal
 
     def _join(self, guards: tuple[Guard, ...]) -> None:
         first = guards[0]
         self._issuers = tuple(issuer for guard in guards for issuer in guard._issuers)
         self._resource = first._resource
-        self._account_of = None
-        self._verifiers = tuple(v for guard in guards for v in guard._verifiers)
+        self._account_of = _account_by_issuer(guards)
+        self._parts = tuple(part for guard in guards for part in guard.parts)
         declared: dict[str, str] = {}
         for guard in guards:
             declared |= guard._decisions.declared
         self._assemble(
             Decisions(
                 self._verify,
-                first._decisions.now,
+                lambda: first._decisions.now(),  # noqa: PLW0108 - tests give it another clock
                 declared=declared,
                 resource_metadata=first._decisions.resource_metadata,
+                ready=_all_ready(guards),
+                owner=self,
             )
         )
+
+    @property
+    def parts(self) -> tuple[Guard, ...]:
+        """The guards that this one joins; a guard of one issuer is its own only part."""
+        return self._parts or (self,)
 
     # --- presets: each issuer hides scopes and roles elsewhere ---
 
@@ -167,7 +189,7 @@ class Guard:
 
     @classmethod
     def cognito(cls, issuer: str, *, audience: str, **options: Any) -> Guard:
-        """An Amazon Cognito pool: roles are in `cognito:groups`."""
+        """An Amazon Cognito pool: roles are in `cognito:groups`, the audience is the app client."""
         return cls(issuer=issuer, audience=audience, preset=presets.COGNITO, **options)
 
     # --- what routes say ---
@@ -287,6 +309,34 @@ class Guard:
 
         app.add_route(_metadata_path(self._resource), metadata, include_in_schema=False)
 
+    @contextmanager
+    def offline(
+        self, now: Callable[[], float], documents: Documents
+    ) -> Iterator[tuple[Expectation, frozenset[str]]]:
+        """Judge by another clock, and by keys that do not come over the network; for tests.
+
+        Args:
+            now: the clock, Unix seconds.
+            documents: URL -> the JSON document there: the issuer's metadata and key set.
+
+        Yields:
+            What is expected of a token, and the algorithms that may have signed it.
+
+        Raises:
+            ConfigError: this is not a test.
+        """
+        only_in_tests()
+        (verifier,) = self._verifiers
+        keys, clock = verifier.keys, self._decisions.now
+        with ExitStack() as switched:
+            if isinstance(keys, RemoteKeys):
+                switched.enter_context(keys.answered_by(documents))
+            self._decisions.now = now
+            try:
+                yield verifier.expected, getattr(keys, "algorithms", frozenset())
+            finally:
+                self._decisions.now = clock
+
     # --- sockets and streams ---
 
     def ws_subprotocol(self, socket: WebSocket) -> str | None:
@@ -301,6 +351,30 @@ class Guard:
         """
         async with streams.until_revoked(connection, self._decisions):
             yield
+
+
+def _account_by_issuer(guards: tuple[Guard, ...]) -> AccountOf:
+    """The account as the guard of the token's issuer knows it."""
+    known = {
+        issuer: guard._account_of or claimed_account
+        for guard in guards
+        for issuer in guard._issuers
+    }
+
+    async def account_of(token: AccessToken) -> Account | None:
+        return await known[token.issuer](token)
+
+    return account_of
+
+
+def _all_ready(guards: tuple[Guard, ...]) -> Callable[[], Awaitable[None]]:
+    """A server among the guards is started before the first decision."""
+
+    async def ready() -> None:
+        for guard in guards:
+            await guard._decisions.ready()
+
+    return ready
 
 
 def _metadata_path(resource: str) -> str:

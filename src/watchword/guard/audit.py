@@ -1,15 +1,19 @@
-"""Every route of an app and what guards it."""
+"""Every route of an app and what guards it.
+
+Plain Starlette routes and mounts of files are not listed: there is nothing in them
+that could declare a guard. FastAPI's frontends are, because their routers can.
+"""
 
 from __future__ import annotations
 
 import inspect
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from fastapi.routing import iter_route_contexts
-from starlette.routing import BaseRoute, Mount
+from starlette.routing import BaseRoute, Host, Mount
 
 from watchword.errors import ConfigError
 from watchword.guard.decisions import calls, needed_scopes
@@ -21,7 +25,8 @@ log = logging.getLogger("watchword.guard")
 
 @dataclass(frozen=True, slots=True)
 class Audited:
-    """One route: `guard` is "token", "public" or "NONE"; `flags` say what is wrong."""
+    """One route: `guard` is "token", "public", "NONE", or "files" for an open frontend;
+    `flags` say what is wrong."""  # noqa: D205, D209
 
     method: str
     path: str
@@ -33,7 +38,7 @@ class Audited:
 
 def routes(app: Any) -> list[Audited]:
     """Every route of an app, included routers and mounted apps too."""
-    return list(_walk(app.routes, ""))
+    return [*_walk(app.routes, ""), *_frontends(app)]
 
 
 def paths(app: Any) -> list[str]:
@@ -80,10 +85,10 @@ def at_start(app: Any, mode: str) -> None:
 def _walk(found: Any, prefix: str) -> Iterator[Audited]:
     for context in iter_route_contexts(found):
         route: BaseRoute = context.original_route
-        if isinstance(route, Mount):
-            below = getattr(route, "routes", None)
-            if below:
-                yield from _walk(below, prefix + route.path)
+        if isinstance(route, Mount | Host):
+            under = prefix + (context.path or "") if isinstance(route, Mount) else prefix
+            yield from _walk(route.routes or (), under)
+            yield from _frontends(route.app, under)
             continue
         dependant = getattr(context, "dependant", None)
         if dependant is None:
@@ -94,12 +99,25 @@ def _walk(found: Any, prefix: str) -> Iterator[Audited]:
             yield _audited(method, path, dependant, endpoint)
 
 
+def _frontends(app: Any, prefix: str = "") -> Iterator[Audited]:
+    """What `app.frontend` serves; FastAPI keeps it apart, to be asked last."""
+    asked_last = getattr(getattr(app, "router", None), "_iter_low_priority_routes", tuple)
+    for group in asked_last():
+        original = getattr(group, "original_route", group)
+        for files in getattr(original, "routes", ()):
+            path = prefix + getattr(group, "frontend_prefix", "") + files.path
+            found = _audited("GET", path, group.dependant, original.matches)
+            if found.guard == "NONE":
+                found = replace(found, guard="files", flags=())
+            yield replace(found, source="")
+
+
 def _audited(method: str, path: str, dependant: Any, endpoint: Any) -> Audited:
     guards = list(calls(dependant))
     guarded = any(isinstance(call, Requirement | CurrentUser) for call in guards)
     public = any(isinstance(call, Public) for call in guards)
     guard = "token" if guarded else "public" if public else "NONE"
-    flags = [f"DROPPED {name}" for name in _dropped(endpoint)]
+    flags = [f"DROPPED {name}" for call in (endpoint, *guards) for name in _dropped(call)]
     if guard == "NONE":
         flags.append("UNPROTECTED")
     code = getattr(inspect.unwrap(endpoint), "__code__", None)
@@ -113,7 +131,11 @@ def _dropped(endpoint: Any) -> list[str]:
     FastAPI turns such a parameter into a query parameter, and whatever it depended on
     never runs.
     """
-    function = inspect.unwrap(endpoint)
+    function = inspect.unwrap(endpoint.__init__ if inspect.isclass(endpoint) else endpoint)
+    if not hasattr(function, "__globals__"):
+        function = getattr(getattr(function, "__call__", None), "__func__", None)  # noqa: B004
+    if not hasattr(function, "__globals__"):
+        return []
     annotations = getattr(function, "__annotations__", {})
     lost = []
     for name, annotation in annotations.items():

@@ -43,6 +43,8 @@ def token_of(scope: Mapping[str, Any]) -> str:
             found = value
     if found is None:
         return _in_subprotocol(scope)
+    if any(offered.startswith(SUBPROTOCOL) for offered in scope.get("subprotocols", ())):
+        raise InvalidRequest("The access token was sent in more than one place.")
     scheme = _SCHEME.match(found)
     if scheme is None:
         if found[:6].lower() == b"bearer":
@@ -98,7 +100,7 @@ def challenge(
     bad = error.code == "invalid_token" or not error.why
     why = "The access token is not valid." if bad else error.why
     body: dict[str, Any] = {"detail": why}
-    needed = error.scopes if isinstance(error, InsufficientScope) and error.scopes else scopes
+    needed = scopes or (error.scopes if isinstance(error, InsufficientScope) else ())
     if error.code:
         body["error"] = error.code
     if needed and error.status in (401, 403):
@@ -134,8 +136,13 @@ def _header(
         members.append(("scope", " ".join(needed)))
     if resource_metadata:  # RFC 9728 section 5.1
         members.append(("resource_metadata", resource_metadata))
-    text = ", ".join(f'{name}="{_UNQUOTABLE.sub("_", value)}"' for name, value in members if value)
+    text = ", ".join(f'{name}="{_quotable(value)}"' for name, value in members if value)
     return f"Bearer {text}" if text else "Bearer"
+
+
+def _quotable(value: str) -> str:
+    """RFC 6750 section 3: no quotes and backslashes, so nothing needs escaping."""
+    return _UNQUOTABLE.sub("_", value.replace('"', "'"))
 
 
 async def answer(connection: HTTPConnection, refusal: Exception) -> Response:

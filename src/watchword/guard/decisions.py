@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
-from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from watchword.errors import Busy, NoUser, OAuthError
 from watchword.guard.bearer import Challenge, challenge, token_of
 from watchword.rules.access import AccessToken
 from watchword.seams import Unavailable
+
+NEEDED = "watchword.needed"  # where a route's scopes stand in a request's scope
+log = logging.getLogger("watchword.guard")
 
 Verify = Callable[[str, float], Awaitable[AccessToken]]
 
@@ -27,6 +31,7 @@ class Decisions:
         token_url: where /docs logs in; None for a guard without a server.
         hints: whether refusals say how to fix the cause.
         ready: awaited before the first decision.
+        owner: the guard whose decisions these are.
     """
 
     def __init__(
@@ -39,6 +44,7 @@ class Decisions:
         token_url: str | None = None,
         hints: bool = False,
         ready: Callable[[], Awaitable[None]] | None = None,
+        owner: Any = None,
     ) -> None:
         self._verify = verify
         self.now = now
@@ -47,40 +53,47 @@ class Decisions:
         self.token_url = token_url
         self._hints = hints
         self._ready = ready
+        self.owner = owner
         self._memo = f"watchword.token.{id(self)}"
 
-    async def token_of(self, connection: HTTPConnection) -> AccessToken:
+    async def ready(self) -> None:
+        """Return when a decision can be made."""
+        if self._ready is not None:
+            await self._ready()
+
+    async def token_of(self, scope: Scope) -> AccessToken:
         """The verified token of a request: verified once, however many dependencies ask.
 
         Raises:
             OAuthError: no token, a bad one, or the means to verify it are away.
         """
-        scope = connection.scope
         token: AccessToken | None = scope.get(self._memo)
         if token is None:
-            token = scope[self._memo] = await self.still_good(connection)
+            token = scope[self._memo] = await self.still_good(scope)
         return token
 
-    async def still_good(self, connection: HTTPConnection) -> AccessToken:
+    async def still_good(self, scope: Scope) -> AccessToken:
         """Verify the request's token now, whatever was found before.
 
         Raises:
             OAuthError: as `token_of`.
         """
-        text = token_of(connection.scope)
+        text = token_of(scope)
         try:
-            if self._ready is not None:
-                await self._ready()
+            await self.ready()
             return await self._verify(text, self.now())
         except Unavailable as fault:
             # Fail closed, but not with 401: the token may be good.
             raise Busy("Try again in a moment.", detail=str(fault), retry_after=1) from fault
 
-    def challenge(self, refusal: OAuthError, connection: HTTPConnection) -> Challenge:
+    def challenge(self, refusal: OAuthError, scope: Scope) -> Challenge:
         """The HTTP form of a refusal, naming all that the route needs."""
-        route = connection.scope.get("route")
-        needed = needed_scopes(getattr(route, "dependant", None))
-        hint = self._hint(refusal, needed, connection, route) if self._hints else None
+        log.debug("refused with %s: %s", refusal.number, refusal.detail)
+        route = _route(scope)
+        needed = scope.get(NEEDED)
+        if needed is None:
+            needed = needed_scopes(getattr(route, "dependant", None))
+        hint = self._hint(refusal, needed, scope, route) if self._hints else None
         return challenge(
             refusal, resource_metadata=self.resource_metadata, scopes=needed, hint=hint
         )
@@ -89,15 +102,17 @@ class Decisions:
         self,
         refusal: OAuthError,
         needed: tuple[str, ...],
-        connection: HTTPConnection,
+        scope: Scope,
         route: Any,
     ) -> str:
-        token: AccessToken | None = connection.scope.get(self._memo)
+        token: AccessToken | None = scope.get(self._memo)
         where = _source(route)
         if isinstance(refusal, NoUser):
             return f"The token belongs to a client, not to a person; {where} needs a person."
         if refusal.status == 403 and token is not None:  # noqa: PLR2004
             has = " ".join(token.scopes) or "no scope"
+            if not needed:
+                return f"{refusal.why} {where} says so."
             return (
                 f"This token has: {has}. Ask for {' '.join(needed)} when logging in, "
                 f"or change what {where} requires."
@@ -127,6 +142,18 @@ def calls(dependant: Any) -> Iterable[Any]:
     for below in dependant.dependencies:
         yield below.call
         yield from calls(below)
+
+
+def _route(scope: Mapping[str, Any]) -> Any:
+    """The route that was taken, with the dependencies of every router around it.
+
+    FastAPI keeps an included router's route as it was declared; what its inclusion
+    adds stands beside it.
+    """
+    route = scope.get("route")
+    beside = scope.get("fastapi")
+    context = beside.get("effective_route_context") if isinstance(beside, dict) else None
+    return context if getattr(context, "original_route", None) is route else route
 
 
 def _source(route: Any) -> str:

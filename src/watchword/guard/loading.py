@@ -15,11 +15,12 @@ from typing import Any
 
 from fastapi import Depends
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import HTTPConnection
 
-from watchword.errors import ConfigError, InvalidToken
+from watchword.errors import Busy, ConfigError, InvalidToken, OAuthError
 from watchword.guard.requirement import Requirement
 from watchword.rules.access import AccessToken
-from watchword.seams import Account
+from watchword.seams import Account, Unavailable
 
 AccountOf = Callable[[AccessToken], Awaitable[Account | None]]
 
@@ -32,6 +33,12 @@ class Loader:
     """
 
     def __init__(self, function: Callable[..., Any]) -> None:
+        if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+            raise ConfigError(
+                f"{function.__qualname__} yields.",
+                why="a loader returns the user; what it opens belongs in a dependency of its own",
+                fix="return the user, and take the session as a parameter",
+            )
         self.function = function
         self.is_async = inspect.iscoroutinefunction(function)
         try:
@@ -92,17 +99,26 @@ class CurrentUser:
             annotation=AccessToken,
             default=Depends(requirement),
         )
-        others = {
-            parameter.name: parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
-            for loader in (load, create)
-            if loader is not None
-            for parameter in loader.others
-        }
-        self.__signature__ = inspect.Signature([own, *others.values()])
+        where = inspect.Parameter(
+            "watchword_connection", inspect.Parameter.KEYWORD_ONLY, annotation=HTTPConnection
+        )
+        self.__signature__ = inspect.Signature([own, where, *_shared(load, create)])
 
-    async def __call__(self, watchword_token: AccessToken, **filled: Any) -> Any:
-        """The user; raises InvalidToken, answered as 401, when there is none."""
-        token = watchword_token
+    async def __call__(
+        self, watchword_token: AccessToken, watchword_connection: HTTPConnection, **filled: Any
+    ) -> Any:
+        """The user.
+
+        Raises:
+            Challenge: 401 when there is none, 503 when accounts cannot be read.
+        """
+        try:
+            return await self._user(watchword_token, filled)
+        except OAuthError as refusal:
+            scope = watchword_connection.scope
+            raise self.requirement.decisions.challenge(refusal, scope) from refusal
+
+    async def _user(self, token: AccessToken, filled: dict[str, Any]) -> Any:
         wants_account = self._load is None or bool(self._load.account)
         account = await self._account(token) if wants_account else None
         if self._load is None:
@@ -116,22 +132,48 @@ class CurrentUser:
         return user if user is not None else self._nobody(token)
 
     async def _account(self, token: AccessToken) -> Account | None:
-        if self._account_of is None:
-            return Account(
-                sub=token.sub,
-                username=str(token.claims.get("preferred_username", token.sub)),
-                email=_text(token, "email"),
-                name=_text(token, "name"),
-                scopes=token.scopes,
-                roles=token.roles,
-            )
-        account = await self._account_of(token)
+        try:
+            account = await (self._account_of or claimed_account)(token)
+        except Unavailable as fault:
+            raise Busy("Try again in a moment.", detail=str(fault), retry_after=1) from fault
         return None if account is None or account.disabled else account
 
     def _nobody(self, token: AccessToken) -> Any:
         raise InvalidToken(
             "The access token is not valid.", detail=f"no user for the subject {token.sub!r}"
         )
+
+
+async def claimed_account(token: AccessToken) -> Account:
+    """The person as the issuer describes them: all that a guard without a server knows."""
+    return Account(
+        sub=token.sub,
+        username=_text(token, "preferred_username") or token.sub,
+        email=_text(token, "email"),
+        name=_text(token, "name"),
+        scopes=token.scopes,
+        roles=token.roles,
+    )
+
+
+def _shared(*loaders: Loader | None) -> list[inspect.Parameter]:
+    """What FastAPI fills: a name that both loaders use is one value, the same session.
+
+    Raises:
+        ConfigError: they mean different things by it.
+    """
+    found: dict[str, inspect.Parameter] = {}
+    for loader in loaders:
+        for parameter in loader.others if loader is not None else ():
+            wanted = parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY)
+            if found.setdefault(parameter.name, wanted) != wanted:
+                raise ConfigError(
+                    f'"{parameter.name}" is one thing to the user loader and another to '
+                    "on_first_login.",
+                    why="both are filled at once, by name",
+                    fix="rename one of the two parameters",
+                )
+    return list(found.values())
 
 
 def _text(token: AccessToken, claim: str) -> str | None:

@@ -1,15 +1,21 @@
-"""How other issuers write scopes and roles: each hides them somewhere else."""
+"""How other issuers write their tokens: each hides scopes, roles and kinds somewhere else."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from watchword.rules.access import ClaimReader, roles_claim, scope_claim, string_list
+from watchword.rules.access import (
+    ClaimReader,
+    aud_claim,
+    roles_claim,
+    scope_claim,
+    string_list,
+)
 
 # Issuers before RFC 9068 write "JWT" or nothing; the kinds that are something else
 # (logout+jwt, dpop+jwt, ...) never pass.
@@ -18,10 +24,13 @@ FOREIGN_TYPES = frozenset({"at+jwt", "jwt", ""})
 
 @dataclass(frozen=True, slots=True)
 class Preset:
-    """Reads an issuer's claims."""
+    """Reads an issuer's claims; see `rules.access.Expectation` for what each finds."""
 
     scopes: ClaimReader = scope_claim
     roles: ClaimReader = roles_claim
+    audience: Callable[[Mapping[str, Any]], object] = aud_claim
+    is_access: Callable[[Mapping[str, Any]], bool] = lambda _: True
+    is_machine: Callable[[Mapping[str, Any]], bool] = lambda _: False
 
 
 def _scopes_anywhere(claims: Mapping[str, Any]) -> tuple[str, ...]:
@@ -51,11 +60,40 @@ def _cognito_roles(claims: Mapping[str, Any]) -> tuple[str, ...]:
     return string_list(claims.get("cognito:groups"))
 
 
+def _cognito_audience(claims: Mapping[str, Any]) -> object:
+    """A pool names the app client, and an `aud` only where a resource was asked for."""
+    return claims.get("aud", claims.get("client_id"))
+
+
+def _entra_machine(claims: Mapping[str, Any]) -> bool:
+    """An app's own token names the app itself, and carries no delegated scope."""
+    app_only = "scp" not in claims and claims.get("oid") == claims.get("sub")
+    return claims.get("idtyp") == "app" or app_only
+
+
+def _keycloak_machine(claims: Mapping[str, Any]) -> bool:
+    """A service account is a user of the realm by a reserved name."""
+    return str(claims.get("preferred_username", "")).startswith("service-account-")
+
+
 STANDARD = Preset(scopes=_scopes_anywhere)
-KEYCLOAK = Preset(scopes=_scopes_anywhere, roles=_keycloak_roles)
-ENTRA = Preset(scopes=_scopes_anywhere)
-AUTH0 = Preset(scopes=_auth0_scopes)
-COGNITO = Preset(scopes=_scopes_anywhere, roles=_cognito_roles)
+KEYCLOAK = Preset(
+    scopes=_scopes_anywhere,
+    roles=_keycloak_roles,
+    is_access=lambda claims: claims.get("typ", "Bearer") == "Bearer",  # "ID", "Logout", ...
+    is_machine=_keycloak_machine,
+)
+ENTRA = Preset(scopes=_scopes_anywhere, is_machine=_entra_machine)
+AUTH0 = Preset(
+    scopes=_auth0_scopes,
+    is_machine=lambda claims: claims.get("gty") == "client-credentials",
+)
+COGNITO = Preset(
+    scopes=_scopes_anywhere,
+    roles=_cognito_roles,
+    audience=_cognito_audience,
+    is_access=lambda claims: claims.get("token_use") == "access",
+)
 
 
 def unverified_issuer(token: str) -> str | None:

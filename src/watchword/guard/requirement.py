@@ -10,6 +10,7 @@ from fastapi.openapi.models import OAuth2 as OAuth2Model
 from fastapi.openapi.models import OAuthFlowPassword, OAuthFlows
 from fastapi.security.base import SecurityBase
 from starlette.requests import HTTPConnection
+from starlette.types import Scope
 
 from watchword.errors import OAuthError
 from watchword.guard.bearer import Challenge
@@ -51,12 +52,16 @@ class Requirement(SecurityBase):
         Raises:
             Challenge: 400, 401, 403 or 503, with what RFC 6750 section 3 asks for.
         """
+        return await self.judge(connection.scope)
+
+    async def judge(self, scope: Scope) -> AccessToken:
+        """As calling it, for those who have no connection object."""
         decisions = self.decisions
         try:
-            token = await decisions.token_of(connection)
+            token = await decisions.token_of(scope)
             self.need.judge(token, decisions.now())
         except OAuthError as refusal:
-            raise decisions.challenge(refusal, connection) from refusal
+            raise decisions.challenge(refusal, scope) from refusal
         return token
 
 

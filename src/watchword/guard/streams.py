@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from starlette.requests import HTTPConnection
-from starlette.websockets import WebSocket, WebSocketState
+from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 
 from watchword.errors import OAuthError
 from watchword.guard.bearer import SUBPROTOCOL
 from watchword.guard.decisions import Decisions
+
+log = logging.getLogger("watchword.guard")
 
 CHECK_EVERY = 0.5  # seconds between two looks at a token that is in use
 CLOSED = 4401  # in the private range of RFC 6455 section 7.4.2; reads as 401
@@ -40,7 +43,8 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
         nonlocal ended
         await _until_bad(connection, decisions)
         ended = True
-        await _closed(connection)
+        with contextlib.suppress(Exception):  # the peer may be gone; the body ends all the same
+            await _closed(connection)
         if body is not None:
             body.cancel()
 
@@ -50,21 +54,23 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
     except asyncio.CancelledError:
         if not ended or body is None or body.uncancel() > 0:
             raise
-    except RuntimeError:
-        if not ended:  # sending on a socket that we closed
+    except (RuntimeError, WebSocketDisconnect):
+        if not ended:  # what a body meets on a socket that we closed
             raise
     finally:
         watcher.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watcher
+        await asyncio.wait((watcher,))
 
 
 async def _until_bad(connection: HTTPConnection, decisions: Decisions) -> None:
     while True:
         await asyncio.sleep(CHECK_EVERY)
         try:
-            await decisions.still_good(connection)
+            await decisions.still_good(connection.scope)
         except OAuthError:
+            return
+        except Exception:
+            log.exception("a token in use could not be checked, so it is not used any longer")
             return
 
 

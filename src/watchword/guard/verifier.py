@@ -65,7 +65,7 @@ class Verifier:
         types: frozenset[str],
         revocations: Revocations | None = None,
     ) -> None:
-        self._keys = keys
+        self.keys = keys
         self.expected = expected
         self._types = types
         self.revocations = revocations
@@ -82,7 +82,7 @@ class Verifier:
         log = self.revocations
         if log is not None:
             log.catch_up(now)
-        keys = self._keys.current(now) or await self._keys.load(now)
+        keys = self.keys.current(now) or await self.keys.load(now)
         name = hashlib.sha256(token.encode()).digest()
         hit = self._cache.get(name)
         if hit is None or hit.keys is not keys:
@@ -91,17 +91,17 @@ class Verifier:
         elif now >= hit.token.expires_at + LEEWAY:
             del self._cache[name]
             raise InvalidToken("The access token is not valid.", detail="expired")
-        if log is not None and hit.position != log.position:
+        if log is not None and hit.position != (position := log.position):
             if log.refuse(hit.token):
                 raise InvalidToken("The access token is not valid.", detail="revoked")
-            hit.position = log.position
+            hit.position = position  # as it was before the look: it may have moved since
         return hit.token
 
     async def _checked(self, token: str, keys: KeySet, now: float) -> _Verified:
         try:
             jws = jose.verify(token, keys, typ=self._types)
         except UnknownKey:
-            newer = await self._keys.missed(now)
+            newer = await self.keys.missed(now)
             if newer is keys:
                 raise
             keys = newer

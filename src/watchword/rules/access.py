@@ -47,11 +47,12 @@ class AccessToken:
     fid: str | None = None
     rev: int | None = None
     kind: str = "jwt"
+    machine: bool = False
 
     @property
     def is_client(self) -> bool:
         """Whether a client speaks for itself, without a user (RFC 9068 section 2.2)."""
-        return self.sub == self.client_id
+        return self.machine or self.sub == self.client_id
 
 
 ClaimReader = Callable[[Mapping[str, Any]], tuple[str, ...]]
@@ -68,6 +69,11 @@ def scope_claim(claims: Mapping[str, Any]) -> tuple[str, ...]:
 def roles_claim(claims: Mapping[str, Any]) -> tuple[str, ...]:
     """The `roles` claim (RFC 9068 section 2.2.3.1)."""
     return string_list(claims.get("roles"))
+
+
+def aud_claim(claims: Mapping[str, Any]) -> object:
+    """The `aud` claim: one string or a list of them (RFC 7519 section 4.1.3)."""
+    return claims.get("aud")
 
 
 def string_list(value: object) -> tuple[str, ...]:
@@ -87,6 +93,10 @@ class Expectation:
         shared_audience: whether a token for us *and* others is accepted.
         scopes_of: reads the scopes; issuers put them in different places.
         roles_of: reads the roles.
+        audience_of: reads the audience.
+        is_access: whether the claims are an access token's; issuers that write every
+            token with the same `typ` tell their kinds apart there.
+        is_machine: whether a client speaks for itself, where `sub` does not tell.
         strict: whether RFC 9068's required claims must all be there (our own tokens).
     """
 
@@ -95,6 +105,9 @@ class Expectation:
     shared_audience: bool = False
     scopes_of: ClaimReader = scope_claim
     roles_of: ClaimReader = roles_claim
+    audience_of: Callable[[Mapping[str, Any]], object] = aud_claim
+    is_access: Callable[[Mapping[str, Any]], bool] = lambda _: True
+    is_machine: Callable[[Mapping[str, Any]], bool] = lambda _: False
     strict: bool = True
 
 
@@ -106,7 +119,9 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
     """
     if claims.get("iss") != expected.issuer:  # RFC 9068 section 4: exact comparison
         raise _refused("wrong issuer")
-    audience = _audience(claims.get("aud"))
+    if not expected.is_access(claims):  # RFC 8725 section 3.12
+        raise _refused("not an access token")
+    audience = _audience(expected.audience_of(claims))
     if expected.audience is not None:
         alone = len(audience) == 1 or expected.shared_audience
         if expected.audience not in audience or not alone:
@@ -146,6 +161,7 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
         roles=expected.roles_of(claims),
         fid=_text(claims, "fid"),
         rev=rev,
+        machine=expected.is_machine(claims),
     )
 
 

@@ -60,6 +60,12 @@ _UPGRADE_SECRET = (
     .values(secret=bindparam("secret"), updated_at=bindparam("updated_at"))
     .returning(_c.c.user_id)
 )
+_SET_SCOPES = (
+    update(_u)
+    .where(_u.c.id == bindparam("user_id"))
+    .values(scopes=bindparam("now_scopes"))
+    .returning(_u.c.id)
+)
 _SET_DISABLED = (
     update(_u)
     .where(_u.c.id == bindparam("user_id"), _u.c.disabled != bindparam("now_disabled"))
@@ -170,6 +176,15 @@ def set_password(
         return False
     yield _SET_SECRET, {"user_id": user_id, "secret": new, "updated_at": now}
     yield from audit(now, "user.password_changed", sub=user_id)
+    return True
+
+
+def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:
+    """Change what a user may have; a grant made before is narrowed at its next refresh."""
+    rows = yield _SET_SCOPES, {"user_id": user_id, "now_scopes": str(scopes)}
+    if not rows:
+        return False
+    yield from audit(now, "user.scopes_changed", sub=user_id, detail=str(scopes))
     return True
 
 

@@ -31,6 +31,12 @@ _SET_SECRETS = (
     .values(secrets=bindparam("new"))
     .returning(_c.c.id)
 )
+_SET_SCOPES = (
+    update(_c)
+    .where(_c.c.id == bindparam("client_id"))
+    .values(scopes=bindparam("now_scopes"))
+    .returning(_c.c.id)
+)
 _REMOVE = delete(_c).where(_c.c.id == bindparam("client_id")).returning(_c.c.id)
 
 
@@ -105,6 +111,15 @@ def set_secrets(
         return False
     yield from config_changed(now, life)
     yield from audit(now, "client.secret_changed", client_id=client_id)
+    return True
+
+
+def set_scopes(client_id: str, scopes: Scopes, now: float) -> Verb[bool]:
+    """Change what a client may have for itself; the tokens it holds stay as they are."""
+    rows = yield _SET_SCOPES, {"client_id": client_id, "now_scopes": str(scopes)}
+    if not rows:
+        return False
+    yield from audit(now, "client.scopes_changed", client_id=client_id, detail=str(scopes))
     return True
 
 
