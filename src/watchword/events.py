@@ -6,8 +6,9 @@ because people type passwords into the user-name field.
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -141,6 +142,29 @@ class Events:
                 listener(event)
             except Exception:
                 log.exception("a listener failed on %s", event.kind)
+
+
+def scheduled(function: Callable[[Event], Awaitable[None]]) -> Listener:
+    """An async function as a listener: it starts when the event has been told, and what
+    it raises is logged. Without a running loop it is run to its end."""  # noqa: D205, D209
+    running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
+
+    async def told(event: Event) -> None:
+        try:
+            await function(event)
+        except Exception:
+            log.exception("a listener failed on %s", event.kind)
+
+    def listener(event: Event) -> None:
+        try:
+            task = asyncio.get_running_loop().create_task(told(event))
+        except RuntimeError:
+            asyncio.run(told(event))
+            return
+        running.add(task)
+        task.add_done_callback(running.discard)
+
+    return listener
 
 
 def write_to_log(event: Event) -> None:
