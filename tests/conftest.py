@@ -220,6 +220,7 @@ async def server(build: Build) -> Server:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Every password-grade hash that is really computed, by the name of its function."""
     import bcrypt
+
     from watchword.crypto import hashes, passwords
 
     done: list[str] = []
