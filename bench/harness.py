@@ -143,6 +143,18 @@ def cpu_us(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS * 1e6
 
 
+def busy_share(seconds: float = 1.0) -> float:
+    """Return how busy all cores are now with whatever else runs here, from 0 to 1."""
+
+    def idle() -> int:
+        fields = Path("/proc/stat").read_text().split("\n", 1)[0].split()
+        return int(fields[4]) + int(fields[5])  # idle, and waiting for a disk
+
+    before = idle()
+    time.sleep(seconds)
+    return max(0.0, 1 - (idle() - before) / (seconds * TICKS * (os.cpu_count() or 1)))
+
+
 def ask(
     url: str,
     form: Mapping[str, str] | None = None,

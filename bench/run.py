@@ -7,11 +7,12 @@ import sys
 
 from rich.console import Console
 
-from bench.harness import LOAD_CORE, SERVER_CORE, MissingError, program
+from bench.harness import LOAD_CORE, SERVER_CORE, MissingError, busy_share, program
 from bench.plot import draw
 from bench.report import Outcome, Pace, show, write
 
 NAMES = ("guarded", "logins", "storm", "tokens", "footprint")
+QUIET = 0.1  # busier than this is worth a note beside the figures
 QUICK = Pace(rounds=1, seconds=1)
 
 
@@ -46,7 +47,12 @@ def main() -> int:
     missed = False
     for name in chosen.names or NAMES:
         with console.status(f"{name}: {pace.rounds} rounds of {pace.seconds:g} s"):
+            busy = busy_share()
             outcome: Outcome = importlib.import_module(f"bench.cases.{name}").measure(pace)
+        if busy > QUIET:
+            outcome.notes.append(
+                f"Before it began, the machine was {busy:.0%} busy with other work."
+            )
         show(outcome, console)
         if not chosen.quick:
             console.print(

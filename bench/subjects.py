@@ -38,11 +38,12 @@ class Subject:
 
 @dataclass(frozen=True)
 class Running:
-    """A subject that runs now."""
+    """A subject that runs now; `first_start` is in seconds, 0 unless it was started twice."""
 
     subject: Subject
     server: Process
     env: Mapping[str, str] = field(repr=False)
+    first_start: float = 0.0
 
     def login_form(self) -> dict[str, str]:
         """Return the form that logs the one user in."""
@@ -150,8 +151,12 @@ def redis_running(env: Env) -> Iterator[Process]:
 
 
 @contextmanager
-def running(subject: Subject) -> Iterator[Running]:
-    """Run one subject with fresh state; raise MissingError if something it needs is not here."""
+def running(subject: Subject, *, twice: bool = False) -> Iterator[Running]:
+    """Run one subject with fresh state, or the second time over it if `twice`.
+
+    Raises:
+        MissingError: something it needs is not here.
+    """
     with contextlib.ExitStack() as stack:
         state = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-"))
         port = free_port()
@@ -160,9 +165,13 @@ def running(subject: Subject) -> Iterator[Running]:
         companions = [stack.enter_context(redis_running(env))] if subject.needs_redis else []
         subject.prepare(env)
         argv = subject.argv if subject is NODE_OIDC else (*subject.argv, "--port", str(port))
+        first = 0.0
+        if twice:
+            with process_running(argv, port, subject.ready, env) as once:
+                first = once.started
         server = stack.enter_context(process_running(argv, port, subject.ready, env))
         server.pids += [pid for companion in companions for pid in companion.pids]
-        yield Running(subject, server, env)
+        yield Running(subject, server, env, first)
 
 
 @contextmanager

@@ -6,13 +6,14 @@ The authenticator loads the user on each guarded request; revocation is not supp
 import os
 import uuid
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Annotated
 
 from fastapi import Depends, FastAPI
 from fastapi_users import BaseUserManager, FastAPIUsers, UUIDIDMixin, schemas
 from fastapi_users.authentication import AuthenticationBackend, BearerTransport, JWTStrategy
 from fastapi_users.db import SQLAlchemyBaseUserTableUUID, SQLAlchemyUserDatabase
+from fastapi_users.exceptions import UserAlreadyExists
 from fastapi_users.password import PasswordHelper
 from pwdlib import PasswordHash
 from pwdlib.hashers.argon2 import Argon2Hasher
@@ -77,12 +78,13 @@ library = FastAPIUsers[User, uuid.UUID](get_user_manager, [backend])
 
 @asynccontextmanager
 async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-    """Make the table and the one user."""
+    """Make the table and the one user, unless an earlier start did."""
     async with engine.begin() as connection:
         await connection.run_sync(Base.metadata.create_all)
     async with session_maker() as session:
         manager = UserManager(SQLAlchemyUserDatabase(session, User), passwords)
-        await manager.create(schemas.BaseUserCreate(email=EMAIL, password=PASSWORD))
+        with suppress(UserAlreadyExists):
+            await manager.create(schemas.BaseUserCreate(email=EMAIL, password=PASSWORD))
     yield
     await engine.dispose()
 
