@@ -397,6 +397,7 @@ class Auth(Guard):
         self._own_users = users(self._own_users) if self._own_users is not None else None
         self.now = self._decisions.now = now
         self._started, self._in_test = False, True
+        self._starting = asyncio.Lock()  # a test's event loops are its own
         self._build()
         self._bench.add_claims, self._bench.before_login = bench.add_claims, [*bench.before_login]
         try:

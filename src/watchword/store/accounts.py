@@ -8,6 +8,7 @@ from sqlalchemy import bindparam, select, update
 from sqlalchemy.dialects import sqlite
 
 from watchword.rules.logins import folded
+from watchword.rules.scopes import Scopes
 from watchword.seams import Account, StoredUser
 from watchword.store import tables
 from watchword.store.revocations import append, next_number, revoke_user

@@ -1,1 +1,0 @@
-"""The pytest plugin: a server in memory, a clock to move, a signed-in client."""
