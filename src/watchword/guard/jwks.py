@@ -112,19 +112,21 @@ class RemoteKeys:
     async def _fetch(self, now: float) -> KeySet:
         try:
             uri = self._configured or self._found or await self._discovered()
-            document = self._usable(await self._document(uri))
-            if self._keys is None or document != self._latest:  # the same keys stay the same set
-                keys = KeySet.from_jwks(document, algorithms=self.algorithms)
-                if len(keys) == 0:
-                    raise fetch.FetchError(f"{uri} holds no key we may use")
-                self._keys, self._latest = keys, document
-            self._found, self._fetched_at = uri, now
-            return self._keys
-        except fetch.FetchError:
-            self._found = None  # the key set may have moved
-            raise
+            self._found = None  # until it has answered again: the key set may have moved
+            keys = self._set_of(self._usable(await self._document(uri)))
+            if len(keys) == 0:
+                raise fetch.FetchError(f"{uri} holds no key we may use")
+            self._keys, self._fetched_at, self._found = keys, now, uri
+            return keys
         finally:
             self._fetching = None
+
+    def _set_of(self, document: dict[str, Any]) -> KeySet:
+        """The same document is the same set: what was verified with it stays verified."""
+        if self._keys is None or document != self._latest:
+            self._latest = document
+            return KeySet.from_jwks(document, algorithms=self.algorithms)
+        return self._keys
 
     def _usable(self, document: dict[str, Any]) -> dict[str, Any]:
         """The document without keys of development's, unless the issuer is on this machine."""

@@ -121,11 +121,7 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
         raise _refused("wrong issuer")
     if not expected.is_access(claims):  # RFC 8725 section 3.12
         raise _refused("not an access token")
-    audience = _audience(expected.audience_of(claims))
-    if expected.audience is not None:
-        alone = len(audience) == 1 or expected.shared_audience
-        if expected.audience not in audience or not alone:
-            raise _refused("wrong audience")
+    audience = _audience_for_us(claims, expected)
     expires_at = _time(claims, "exp")
     if expires_at is None:
         raise _refused("no exp")
@@ -167,6 +163,15 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
 
 def _refused(detail: str) -> InvalidToken:
     return InvalidToken("The access token is not valid.", detail=detail)
+
+
+def _audience_for_us(claims: Mapping[str, Any], expected: Expectation) -> tuple[str, ...]:
+    audience = _audience(expected.audience_of(claims))
+    if expected.audience is not None:
+        alone = len(audience) == 1 or expected.shared_audience
+        if expected.audience not in audience or not alone:
+            raise _refused("wrong audience")
+    return audience
 
 
 def _audience(value: object) -> tuple[str, ...]:
