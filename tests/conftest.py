@@ -156,11 +156,13 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def build() -> AsyncIterator["Build"]:
-    """Builds servers; every keyword is a keyword of `Auth`."""
+    """Builds servers; every keyword is a keyword of `Auth`, but `loaders`: called with app and
+    auth before the first route, where an app's user loader stands."""
     made: list[Server] = []
 
     def make(prepare: Callable[[FastAPI, Auth], None] | None = None, **options: Any) -> Server:
         clock = options.pop("now", None) or Clock()
+        loaders = options.pop("loaders", None)
         app = FastAPI()
         given = {
             "env": "development",
@@ -175,6 +177,8 @@ async def build() -> AsyncIterator["Build"]:
             **options,
         }
         auth = Auth(app, now=clock, **given)
+        if loaders is not None:
+            loaders(app, auth)
 
         @app.get("/open", dependencies=[auth.public])
         async def open_route() -> dict[str, bool]:
