@@ -1,5 +1,6 @@
 """The pytest plugin, used as an embedder uses it: on an app of their own, and through pytest."""
 
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -11,7 +12,9 @@ import pytest
 from fastapi import APIRouter, Depends, FastAPI, Request, WebSocket
 
 from watchword import AccessToken, Account, Auth, ClaimsContext, Guard
+from watchword.crypto.secrets import fresh
 from watchword.errors import ConfigError
+from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
 from watchword.testing import Clock
 from watchword.testing.finding import app_at
@@ -387,6 +390,37 @@ def test_the_apps_own_users_are_joined_by_the_tests(tmp_path, auth_clock) -> Non
     assert isinstance(auth.users, Directory)
 
 
+@pytest.mark.parametrize("users", [None, Directory()])
+def test_a_password_to_sign_in_with(tmp_path, auth_clock, users) -> None:
+    app, _ = made(tmp_path, users=users)
+    with Stage(app, auth_clock) as stage:
+        stage.client("zoe", password="correct horse", scopes=["me"])
+        form = {"username": "Zoe", "password": "correct horse"}
+        answer = stage.client().post("/token", data=form)
+        assert answer.status_code == 200
+        assert answer.json()["scope"] == "me"
+        form["password"] = "wrong horse"
+        assert stage.client().post("/token", data=form).status_code == 401
+
+
+async def test_a_client_that_the_app_registered_itself(auth_aclient, auth_app) -> None:
+    auth = auth_app.state.watchword
+    await auth.start()
+    registered = Client(
+        "nightly-job",
+        "Nightly job",
+        auth_method="client_secret",
+        grants=frozenset({"client_credentials"}),
+        scopes=Scopes(["me"]),
+        secrets=(fresh("gs").digest,),
+    )
+    assert await auth.store.add_client(registered, auth.now())
+    job = await auth_aclient(client="nightly-job", scopes=["items:read"])
+    assert (await job.get("/items")).status_code == 200
+    kept = await auth.store.client("nightly-job")
+    assert kept.secrets[0] == registered.secrets[0]  # what the app knows still works
+
+
 # --- mistakes ----------------------------------------------------------------------
 
 
@@ -414,6 +448,14 @@ def test_what_cannot_be_signed_in(auth_client) -> None:
     auth_client("ada", name="Ada")
     with pytest.raises(ConfigError, match="already here"):
         auth_client("ada", name="Grace")
+
+
+def test_a_token_endpoint_that_refuses_says_why(tmp_path, auth_clock) -> None:
+    app, _ = made(tmp_path, **PRODUCTION, env="production", limit_token="1 + 1/h")
+    with Stage(app, auth_clock) as stage:
+        stage.client("ada")
+        with pytest.raises(ConfigError, match="no token(.|\\n)*Too many requests"):
+            stage.client("ada")
 
 
 def test_an_app_without_a_guard(auth_clock) -> None:
@@ -558,3 +600,20 @@ def test_loading_the_plugin_loads_nothing_else() -> None:
     loaded, number = told.stdout.split("\n")[:2]
     assert loaded == ""
     assert int(number) <= 5
+
+
+def test_the_guide_is_true(project, monkeypatch) -> None:
+    """Every block of the guide under a file's name is that file."""
+    monkeypatch.setenv("WATCHWORD_ENV", "development")
+    guide = (Path(__file__).parents[1] / "docs/how-to/test-your-app.md").read_text()
+    files = dict(re.findall(r"`(\w+\.py)`:\n\n```python\n(.*?)```", guide, re.DOTALL))
+    assert set(files) == {
+        "main.py",
+        "conftest.py",
+        "test_items.py",
+        "test_time.py",
+        "test_guard.py",
+    }
+    for name, code in files.items():
+        (project.path / name).write_text(code)
+    project.runpytest().assert_outcomes(passed=guide.count("def test_"))

@@ -20,12 +20,14 @@ PEER = ("127.0.0.1", 50_000)  # where a test's requests come from
 class Ask:
     """Whom a test signs in: a person, or else a client for itself.
 
-    `scopes` is None where the test named none. `more` are fields of `Account`.
+    `scopes` is None where the test named none. `more` are fields of `Account`. With a
+    `password` the person can sign in for themselves, too.
     """
 
     who: str | Account | None
     client: str | None
     scopes: Scopes | None
+    password: str | None = field(default=None, repr=False)
     more: dict[str, Any] = field(default_factory=dict)
 
     def account(self, now: float) -> Account:

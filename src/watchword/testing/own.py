@@ -18,7 +18,7 @@ import httpx2
 from watchword.auth import Auth
 from watchword.crypto.keys import StoredKey, generate
 from watchword.crypto.refresh_tokens import RefreshTokens
-from watchword.crypto.secrets import Secret, fresh
+from watchword.crypto.secrets import Secret, fresh, same
 from watchword.errors import ConfigError
 from watchword.guard import Guard
 from watchword.rules import claims
@@ -80,10 +80,11 @@ class OwnServer:
             scopes = Scopes.of([*known.scopes, *scopes])
             wanted = replace(known, **{"scopes": scopes, **ask.more})
         if isinstance(users, Guests):
-            users.welcome(wanted)
+            users.welcome(wanted, ask.password)
             return wanted
         if known is None:
-            await auth.store.add_user(StoredUser(wanted, None))
+            hashed = await auth.passwords.hash(ask.password) if ask.password else None
+            await auth.store.add_user(StoredUser(wanted, hashed))
         elif replace(known, scopes=wanted.scopes) != wanted:
             raise ConfigError(f"{wanted.username} is already here, and is another.")
         else:
@@ -166,10 +167,13 @@ class Guests:
     def __init__(self, users: Users) -> None:
         self._users = users
         self._made: dict[str, Account] = {}
+        self._passwords: dict[str, str] = {}
 
-    def welcome(self, account: Account) -> None:
+    def welcome(self, account: Account, password: str | None) -> None:
         """Know an account from now on, as it is here and not as the app has it."""
         self._made[account.sub] = account
+        if password is not None:
+            self._passwords[account.sub] = password
 
     async def by_login(self, login: str) -> Account | None:
         """The account a person means by what they typed."""
@@ -183,7 +187,9 @@ class Guests:
         return self._made.get(subject) or await self._users.by_subject(subject)
 
     async def password_is(self, account: Account | None, password: str) -> bool:
-        """As the app's users say; who was made up has no password."""
+        """As the test said, else as the app's users say."""
+        if account is not None and account.sub in self._passwords:
+            return same(self._passwords[account.sub], password)
         return await self._users.password_is(account, password)
 
 

@@ -68,8 +68,8 @@ class Stage:
         Args:
             who: a login, or an `Account`; the user is made on the fly.
             **asked: `scopes`, a list: what the token allows; `client`, an id: the token is
-                that client's own; `issuer`: which, where the app trusts several; and the
-                fields of `Account`, such as `sub`, `name`, `roles`.
+                that client's own; `issuer`: which, where the app trusts several; `password`:
+                one to sign in with; and the fields of `Account`, such as `sub` and `roles`.
 
         Raises:
             ConfigError: nobody could have such a token.
@@ -103,6 +103,7 @@ class Stage:
         scopes: Iterable[str] | None = None,
         client: str | None = None,
         issuer: str | None = None,
+        password: str | None = None,
         **more: Any,
     ) -> dict[str, str]:
         if who is None and client is None:
@@ -116,7 +117,7 @@ class Stage:
         signer = self._issuer(issuer)
         asked = None if scopes is None else Scopes.of(scopes)
         signer.guard.require(*asked or ())  # a misspelt scope fails as it would on a route
-        token = await signer.token(Ask(who, client, asked, more))
+        token = await signer.token(Ask(who, client, asked, password, more))
         return {"Authorization": f"Bearer {token}"}
 
     def _issuer(self, named: str | None) -> Issuer:
