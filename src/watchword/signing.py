@@ -8,7 +8,7 @@ refuses no good token and no token is signed by a key nobody has seen.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from watchword.crypto import jose
 from watchword.crypto.jose import KeySet
@@ -20,6 +20,12 @@ from watchword.settings import Settings
 
 JWKS_MAX_AGE = 300  # seconds that the published key set may be cached
 LEAD = JWKS_MAX_AGE + 60.0  # seconds between publishing a key and signing with it
+
+
+def ours(keys: Iterable[StoredKey], settings: Settings) -> list[StoredKey]:
+    """The keys of the mode that is served in: development and production share none, even
+    where they share a database."""  # noqa: D205, D209
+    return [key for key in keys if key.kid.startswith(claims.DEV_KID) == settings.is_development]
 
 
 class Signing:
@@ -40,10 +46,8 @@ class Signing:
         return tuple(dict.fromkeys((self._settings.access_token_alg, "RS256")))
 
     async def load(self) -> None:
-        """Read the keys from the store; a production server has no use for development's."""
-        keys = await self._store.keys()
-        if not self._settings.is_development:
-            keys = [key for key in keys if not key.kid.startswith(claims.DEV_KID)]
+        """Read this mode's keys from the store."""
+        keys = ours(await self._store.keys(), self._settings)
         self.ring = Keyring.of(keys, self._settings.secrets)
 
     async def prepare(self) -> None:
@@ -58,18 +62,22 @@ class Signing:
                 await self.rotate(alg)
             self.ring.signer(alg, self._now())  # a key that cannot be opened stops the start
 
-    async def rotate(self, alg: str, *, at_once: bool = False) -> StoredKey | None:
+    async def rotate(
+        self, alg: str, *, at_once: bool = False, even_if_young: bool = False
+    ) -> StoredKey | None:
         """Publish a successor; None when another process just did.
 
         Args:
             alg: a JWS algorithm name.
             at_once: sign with it now, for a leaked key; guards that cache the key set
                 refetch it on the unknown `kid`.
+            even_if_young: though the key in use is not due, because a person asked.
         """
         now = self._now()
-        first = not any(key.alg == alg for key in await self._store.keys())
+        kept = ours(await self._store.keys(), self._settings)
+        first = not any(key.alg == alg for key in kept)
         signs_from = now if first or at_once else now + LEAD
-        newest = now if at_once else now - self._settings.key_rotate
+        newest = now if at_once or even_if_young else now - self._settings.key_rotate
         key = await asyncio.to_thread(  # RSA keys take a while to find
             generate,
             alg,

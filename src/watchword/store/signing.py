@@ -5,18 +5,22 @@ from __future__ import annotations
 from sqlalchemy import bindparam, func, select, update
 
 from watchword.crypto.keys import StoredKey
+from watchword.rules.claims import DEV_KID
 from watchword.store import tables
 from watchword.store.revocations import config_changed
 from watchword.store.verbs import HEAD_LOCKED, Verb, audit, insert_into
 
 _k = tables.signing_keys
 _ALL = select(_k).order_by(_k.c.signs_from)
+# Development's keys neither stand in for production's nor retire them: a database often
+# begins its life in development.
+_OF_MODE = _k.c.kid.startswith(DEV_KID) == bindparam("development")
 _NEWER = select(func.count().label("newer")).where(
-    _k.c.alg == bindparam("alg"), _k.c.signs_from > bindparam("unless_newer_than")
+    _k.c.alg == bindparam("alg"), _k.c.signs_from > bindparam("unless_newer_than"), _OF_MODE
 )
 _RETIRE = (
     update(_k)
-    .where(_k.c.alg == bindparam("of_alg"), _k.c.verifies_until.is_(None))
+    .where(_k.c.alg == bindparam("of_alg"), _k.c.verifies_until.is_(None), _OF_MODE)
     .values(verifies_until=bindparam("retire_at"))
 )
 
@@ -42,10 +46,18 @@ def add(
 ) -> Verb[bool]:
     """Publish a key, unless another process has published one of its kind already."""
     yield HEAD_LOCKED, {}  # racing processes take turns here
-    rows = yield _NEWER, {"alg": key.alg, "unless_newer_than": unless_newer_than}
+    development = key.kid.startswith(DEV_KID)
+    rows = yield (
+        _NEWER,
+        {
+            "alg": key.alg,
+            "unless_newer_than": unless_newer_than,
+            "development": development,
+        },
+    )
     if rows[0]["newer"]:
         return False
-    yield _RETIRE, {"of_alg": key.alg, "retire_at": retire_at}
+    yield _RETIRE, {"of_alg": key.alg, "retire_at": retire_at, "development": development}
     yield (
         insert_into(_k, "kid", "alg", "signs_from", "verifies_until", "sealed", "public"),
         {
