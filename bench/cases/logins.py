@@ -6,7 +6,7 @@ import sys
 from collections import defaultdict
 from urllib.parse import urlencode
 
-from bench.harness import ROOT, SERVER_CORE, abba, start_wrk
+from bench.harness import ROOT, SERVER_CORE, Load, abba, start_wrk
 from bench.report import Outcome, Pace, paired
 from bench.subjects import FASTAPI_USERS, TUTORIAL, WATCHWORD, Running, all_running
 
@@ -21,27 +21,33 @@ def bare_rate(seconds: float) -> float:
     return float(subprocess.check_output([*command, *chosen], cwd=ROOT, text=True))
 
 
-def login_rate(one: Running, seconds: float) -> float:
-    """Return successful logins per second of sixteen clients; what was refused does not count."""
+def login_load(one: Running, seconds: float) -> Load:
+    """Let sixteen clients log in over and over; one that is refused tries again at once."""
     env = {"BENCH_BODY": urlencode(one.login_form())}
     path = one.subject.login_path
-    return start_wrk(one.server, path, seconds, script="post.lua", env=env).wait().rate
+    return start_wrk(one.server, path, seconds, script="post.lua", env=env).wait()
 
 
 def measure(pace: Pace) -> Outcome:
     """Log in to every subject in turn, with the bare rate measured in between."""
     outcome = Outcome("logins", "Password logins against the bare hash rate, one core")
-    rates = defaultdict(list)
+    rates, refused = defaultdict(list), defaultdict(list)
     seconds = max(pace.seconds, 2.0)
     with all_running([WATCHWORD, TUTORIAL, FASTAPI_USERS], outcome.notes) as servers:
         for one in servers:
             one.login()
         for item in abba([None, *servers], pace.rounds):
             name = item.subject.name if item else CEILING
-            rates[name].append(login_rate(item, seconds) if item else bare_rate(seconds))
+            if item is None:
+                rates[name].append(bare_rate(seconds))
+                continue
+            load = login_load(item, seconds)
+            rates[name].append(load.rate)
+            refused[name].append(load.failed / load.seconds)
     for name, values in rates.items():
         outcome.add(name, "logins/s", values)
         outcome.add(name, SHARE, paired(values, rates[CEILING]))
+        outcome.add(name, "refused/s", refused[name])
     if ours := outcome.find("watchword", SHARE):
         outcome.claim("logins / bare hashes", ours.median, least=0.9)
     outcome.notes.append(

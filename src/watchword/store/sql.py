@@ -41,12 +41,12 @@ class SqlStore:
         self.driver = driver
         self._life = token_life + LEEWAY + 60
         # The database's version when the log was last read, and how far the log went then.
-        self._read: tuple[tuple[int, int] | None, int] = (None, 0)
+        self._read: tuple[tuple[int, ...] | None, int] = (None, 0)
 
     # --- the log, as a guard on the same machine reads it ---
 
     def news(self, after: int) -> Sequence[Revocation]:
-        """Entries behind `after`; one pragma when nothing has been committed."""
+        """Entries behind `after`; reads one word of memory when nothing has been committed."""
         # The version is read first: a commit between the two reads is read again.
         version = self.driver.version()
         last, newest = self._read

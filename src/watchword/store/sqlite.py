@@ -13,6 +13,7 @@ import os
 import queue
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,12 +24,14 @@ from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.sql import ClauseElement, Executable
 
 from watchword.seams import Unavailable
+from watchword.store.mark import Mark
 from watchword.store.opening import connected
 from watchword.store.verbs import Verb
 
 T = TypeVar("T")
 
 MOST_PER_COMMIT = 64
+POLL_EVERY = 0.5  # seconds between looks at SQLite's own version, for commits nobody stamped
 _DIALECT = dialects.dialect(paramstyle="named")
 
 
@@ -90,6 +93,9 @@ class Sqlite:
         self._thread: threading.Thread | None = None
         self._opened = 0  # how often; every connection counts versions anew
         self._own_writes = 0  # data_version does not move for a connection's own commits
+        self._mark: Mark | None = None
+        self._polled = 0
+        self._poll_at = 0.0  # monotonic seconds
         if not self.in_memory:
             _drivers.add(self)
 
@@ -111,6 +117,7 @@ class Sqlite:
                 reader = connected(self.path)
                 try:
                     self._writer = reader if self.in_memory else connected(self.path)
+                    self._mark = None if self.in_memory else Mark(self.path)
                 except BaseException:
                     reader.close()
                     raise
@@ -118,6 +125,7 @@ class Sqlite:
                 raise Unavailable(f"cannot open {self.path}: {error}") from error
             self._reader = reader
             self._opened += 1
+            self._poll_at = 0.0
             if not self.in_memory:
                 self._thread = threading.Thread(
                     target=self._write_forever, name="watchword-writer", daemon=True
@@ -135,20 +143,37 @@ class Sqlite:
                 if connection is not None:
                     connection.close()
             self._reader = self._writer = None
+            if self._mark is not None:
+                self._mark.close()
+                self._mark = None
 
-    def version(self) -> tuple[int, int]:
-        """Changes whenever anyone has committed anything; microseconds.
+    def version(self) -> tuple[int, int, int]:
+        """Changes whenever anyone has committed anything; a fraction of a microsecond.
+
+        Every commit of ours stamps the mark before it is acknowledged. SQLite itself is
+        asked twice a second, for a writer that died between its commit and its stamp:
+        such a change was acknowledged to nobody.
 
         Raises:
             Unavailable: the file cannot be read.
         """
         if self.in_memory:
-            return self._opened, self._own_writes
+            return self._opened, self._own_writes, 0
+        mark = self._mark
+        if mark is None or time.monotonic() >= self._poll_at:
+            mark = self._poll()
+        return self._opened, mark.read(), self._polled
+
+    def _poll(self) -> Mark:
         try:
             with self._gate:
                 row: tuple[int] = self.connection.execute("PRAGMA data_version").fetchone()
-                return self._opened, row[0]
-        except sqlite3.Error as error:
+                if self._mark is None or not self._mark.is_current():
+                    self._mark = Mark(self.path)
+                self._polled = row[0]
+                self._poll_at = time.monotonic() + POLL_EVERY
+                return self._mark
+        except (sqlite3.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
     def read_now(self, verb: Verb[T]) -> T:
@@ -230,12 +255,14 @@ class Sqlite:
                         stop = True
                         break
                     batch.append(job)
-            _commit(connection, batch)
+            _commit(connection, batch, self._mark)
             if stop:
                 return
 
 
-def _commit(connection: sqlite3.Connection, batch: Sequence[_Job[Any]]) -> None:
+def _commit(
+    connection: sqlite3.Connection, batch: Sequence[_Job[Any]], mark: Mark | None
+) -> None:
     """One transaction for the whole batch; a verb that raises undoes only itself."""
     outcomes: list[tuple[Any, BaseException | None]] = []
     try:
@@ -245,6 +272,8 @@ def _commit(connection: sqlite3.Connection, batch: Sequence[_Job[Any]]) -> None:
         connection.execute("BEGIN IMMEDIATE")
         outcomes.extend(_attempt(connection, job.verb) for job in batch)
         connection.execute("COMMIT")
+        if mark is not None:
+            mark.stamp()  # before anybody is told
     except BaseException as error:  # noqa: BLE001 - every caller must hear of it
         with contextlib.suppress(sqlite3.Error):
             if connection.in_transaction:

@@ -1,0 +1,82 @@
+"""Apps by their import string, as `main:app`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from watchword.cli.output import Failure, NotFound
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+    from watchword.auth import Auth
+
+
+def loaded(target: str) -> FastAPI:
+    """The app that `module:attribute` names, looked for from the working directory.
+
+    The attribute may be a function without parameters that makes the app.
+
+    Raises:
+        UsageError: it is not of that form.
+        NotFound: there is no such module or attribute.
+        Failure: it cannot be imported, or it is no FastAPI app.
+    """
+    from fastapi import FastAPI  # noqa: PLC0415 - half a second, and only some commands need it
+
+    named = found = _named(target)
+    if not isinstance(named, FastAPI) and callable(named):
+        found = named()
+    if not isinstance(found, FastAPI):
+        raise Failure(f"{target} is no FastAPI app but a {type(found).__name__}.")
+    return found
+
+
+def is_factory(target: str) -> bool:
+    """Whether `target` names a function that makes the app, not the app."""
+    from fastapi import FastAPI  # noqa: PLC0415
+
+    return not isinstance(_named(target), FastAPI)
+
+
+def auth_of(app: FastAPI) -> Auth | None:
+    """The `Auth` mounted on an app, if there is one."""
+    found: Auth | None = getattr(app.state, "watchword", None)
+    return found
+
+
+def _named(target: str) -> Any:
+    module_name, colon, attributes = target.partition(":")
+    if not colon or not module_name or not attributes:
+        raise click.UsageError(f"{target!r} is not of the form main:app.")
+    if (here := os.getcwd()) not in sys.path:  # noqa: PTH109 - sys.path holds text
+        sys.path.insert(0, here)
+    found: Any = _module(module_name)
+    try:
+        for attribute in attributes.split("."):
+            found = getattr(found, attribute)
+    except AttributeError:
+        raise NotFound(f"The module {module_name} has no {attributes!r}.") from None
+    return found
+
+
+def _module(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise NotFound(
+                f"There is no module {name}.",
+                why=f"it was looked for in {os.getcwd()} and where packages are",  # noqa: PTH109
+                fix="run the command in the directory of the app",
+            ) from None
+        raise Failure(
+            f"The module {name} cannot be imported.",
+            why=str(error),
+            fix=f"pip install {error.name}",
+        ) from error

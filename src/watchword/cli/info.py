@@ -1,0 +1,62 @@
+"""`watchword info`: what a bug report needs, and nothing a stranger could use."""
+
+from __future__ import annotations
+
+import platform
+import re
+import sqlite3
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import click
+
+from watchword import settings as settings_module
+from watchword.cli.command import Command
+from watchword.cli.output import Output, facts
+from watchword.errors import ConfigError
+from watchword.settings import Settings
+
+_PACKAGES = (
+    "watchword", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools",
+    "sqlalchemy", "alembic", "cryptography", "argon2-cffi",
+)  # fmt: skip
+_IN_URL = re.compile(r"://[^/@\s]*@")
+_SECRETS = ("secret", "secret_previous")
+
+
+@click.command(cls=Command)
+@click.pass_obj
+def info(out: Output) -> None:
+    """Show versions and settings, without secrets."""
+    versions = _versions()
+    try:
+        settings: dict[str, Any] = redacted(settings_module.load())
+    except ConfigError as error:
+        settings = {"error": error.what}
+    lines = [*facts(versions), "", *facts(settings)]
+    out.result({"versions": versions, "settings": settings}, lines)
+
+
+def redacted(settings: Settings) -> dict[str, Any]:
+    """Every setting; of secrets only whether they are set."""
+    found: dict[str, Any] = {}
+    for name, value in settings.model_dump().items():
+        if name in _SECRETS:
+            found[name] = "set" if value else "not set"
+        elif isinstance(value, str):
+            found[name] = _IN_URL.sub("://***@", value)
+        else:
+            found[name] = value
+    return found
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    found |= {"python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
+    found["system"] = f"{platform.system()} {platform.machine()}"
+    return found

@@ -1,0 +1,68 @@
+"""`watchword migrate`: the database's schema, decided upon by a person."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import click
+
+from watchword import settings as settings_module
+from watchword.cli.command import Command
+from watchword.cli.output import Exit, NotFound, Output, facts
+from watchword.settings import Settings
+from watchword.store import schema
+from watchword.store.schema import HEAD, Schema
+from watchword.store.sqlite import Sqlite
+
+_TOLD = {
+    Schema.EMPTY: "not made yet; `watchword migrate up` or the first start makes it",
+    Schema.BEHIND: "older than this version needs; back it up, then: watchword migrate up",
+    Schema.CURRENT: "what this version needs",
+    Schema.AHEAD: "newer than this version knows; run the newer version",
+}
+
+
+@click.command(cls=Command)
+@click.argument(
+    "what", type=click.Choice(["up", "status", "check"]), default="status", metavar="[WHAT]"
+)
+@click.pass_context
+def migrate(ctx: click.Context, *, what: str) -> None:
+    """WHAT is status (the default), check (exit with 1 unless current) or up."""
+    out: Output = ctx.obj
+    settings = settings_module.load()
+    if what == "up":
+        _up(settings)
+    standing, revision = _standing(settings, must_exist=what == "check")
+    value = {
+        "database": settings.database_url,
+        "schema": standing.value,
+        "revision": revision,
+        "needed": HEAD,
+    }
+    out.result(value, facts({**value, "schema": f"{standing.value}: {_TOLD[standing]}"}))
+    if what == "check" and standing is not Schema.CURRENT:
+        ctx.exit(Exit.FAILED)
+
+
+def _up(settings: Settings) -> None:
+    driver = Sqlite(settings.database_path)
+    try:
+        schema.prepare(driver, upgrade=True)
+    finally:
+        driver.close()
+
+
+def _standing(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | None]:
+    """Read only: asking must not make an empty database."""
+    path = Path(settings.database_path)
+    if not path.is_file():
+        if must_exist:
+            raise NotFound(f"There is no database at {path}.", fix="watchword migrate up")
+        return Schema.EMPTY, None
+    connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+    try:
+        return schema.standing(connection)
+    finally:
+        connection.close()

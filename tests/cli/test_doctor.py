@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import os
+import sqlite3
+from typing import Any
+
+import pytest
+
+
+def _levels(run, code: int = 0, *more: str, **env: str) -> dict[str, Any]:
+    told = run.json("doctor", *more, code=code, **env)
+    return {one["code"]: one["level"] for one in told["findings"]}
+
+
+def test_a_new_place_is_fine_and_stays_untouched(run) -> None:
+    levels = _levels(run)
+    assert levels["database"] == "ok"
+    assert "FAIL" not in levels.values()
+    assert not (run.directory / "watchword.db").exists()
+
+
+def test_a_running_place_is_fine(run) -> None:
+    run("key", "rotate")
+    levels = _levels(run)
+    assert {levels[code] for code in ("database", "journal", "schema", "keys")} == {"ok"}
+
+
+def test_missing_settings_are_a_failure_with_the_fix(empty) -> None:
+    told = empty.json("doctor", code=2)
+    assert told["findings"][0]["code"] == "config"
+    assert "WATCHWORD_ISSUER" in told["findings"][0]["run"]
+
+
+def test_warnings_matter_when_strict(run) -> None:
+    warned = {"WATCHWORD_LIMIT_BACKEND": "memory"}
+    assert _levels(run, 0, **warned)["limits"] == "warn"
+    assert _levels(run, 1, "--strict", **warned)["limits"] == "warn"
+
+
+@pytest.mark.attack("S-07")
+def test_fix_closes_files(run) -> None:
+    run("key", "rotate")
+    database = run.directory / "watchword.db"
+    database.chmod(0o644)
+    assert "chmod 600" in run("doctor", code=2).stdout
+    assert _levels(run, 0, "--fix")["files"] == "ok"
+    assert database.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_key_sealed_with_another_secret_is_found(run) -> None:
+    run("key", "rotate")
+    levels = _levels(run, 2, WATCHWORD_SECRET="Ab3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0Z")
+    assert levels["keys"] == "FAIL"
+
+
+def test_a_key_that_should_have_been_replaced_is_found(run) -> None:
+    run("key", "rotate")
+    connection = sqlite3.connect(run.directory / "watchword.db")
+    with connection:
+        connection.execute("UPDATE watchword_signing_keys SET signs_from = 1")
+    connection.close()
+    assert _levels(run)["keys"] == "warn"
+
+
+def test_a_damaged_database_is_found(run) -> None:
+    (run.directory / "watchword.db").write_bytes(b"not a database" * 1000)
+    (run.directory / "watchword.db").chmod(0o600)
+    assert _levels(run, 2)["database"] == "FAIL"
+
+
+def test_a_newer_schema_is_found(run) -> None:
+    run("migrate", "up")
+    connection = sqlite3.connect(run.directory / "watchword.db")
+    with connection:
+        connection.execute("UPDATE watchword_alembic_version SET version_num = '9999'")
+    connection.close()
+    assert _levels(run, 2)["schema"] == "FAIL"
+
+
+def test_a_file_from_the_future_means_a_wrong_clock(run) -> None:
+    run("key", "rotate")
+    os.utime(run.directory / "watchword.db", (4e9, 4e9))
+    assert _levels(run, 2)["clock"] == "FAIL"
+
+
+def test_a_missing_directory_is_found(run) -> None:
+    levels = _levels(run, 2, WATCHWORD_DATABASE_URL="sqlite:////nowhere/at/all/w.db")
+    assert levels["disk"] == "FAIL"
+
+
+def test_it_says_whether_password_login_is_on(run) -> None:
+    assert "is on" in run("doctor").stdout
+    assert "is off" in run("doctor", WATCHWORD_PASSWORD_LOGIN="off").stdout
+
+
+def test_the_cost_of_a_hash_is_measured(run) -> None:
+    assert "logins a second" in run("doctor").stdout
+    assert "OWASP" in run("doctor").stdout  # the tests' own cost is below it

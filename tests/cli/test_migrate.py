@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import sqlite3
+
+
+def _pretend(run, revision: str) -> None:
+    connection = sqlite3.connect(run.directory / "watchword.db")
+    with connection:
+        connection.execute("UPDATE watchword_alembic_version SET version_num = ?", (revision,))
+    connection.close()
+
+
+def test_asking_makes_no_database(run) -> None:
+    assert run.json("migrate", "status")["schema"] == "empty"
+    run("migrate", "check", code=4)
+    assert not (run.directory / "watchword.db").exists()
+
+
+def test_up_makes_it_and_check_is_content(run) -> None:
+    assert run.json("migrate", "up")["schema"] == "current"
+    run("migrate", "check")
+    assert run.json("migrate")["revision"] == run.json("migrate")["needed"]
+
+
+def test_a_newer_schema_is_left_alone(run) -> None:
+    run("migrate", "up")
+    _pretend(run, "9999")
+    run("migrate", "check", code=1)
+    assert "newer" in run("migrate", "status").stdout
+    for command in (("migrate", "up"), ("user", "list")):
+        assert "backup" in run(*command, code=78).stderr
+
+
+def test_a_file_that_is_no_database_is_said_so(run) -> None:
+    (run.directory / "watchword.db").write_bytes(b"not a database" * 1000)
+    assert "database" in run("user", "list", code=1).stderr
+    run("migrate", "status", code=1)
