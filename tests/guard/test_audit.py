@@ -7,8 +7,8 @@ from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Depends, FastAPI, WebSocket
-from starlette.routing import Host, Route
 from starlette.responses import PlainTextResponse
+from starlette.routing import Host, Route
 
 from watchword import AccessToken, Auth
 from watchword.errors import ConfigError
@@ -16,7 +16,9 @@ from watchword.guard import audit
 
 
 def found(app: FastAPI) -> dict[str, tuple[str, str]]:
-    return {f"{row.method} {row.path}": (row.guard, " ".join(row.scopes)) for row in audit.routes(app)}
+    return {
+        f"{row.method} {row.path}": (row.guard, " ".join(row.scopes)) for row in audit.routes(app)
+    }
 
 
 def prepare(app: FastAPI, auth: Auth) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import mmap
 import os
 import secrets
+from pathlib import Path
 
 _SIZE = 8
 
@@ -48,7 +49,7 @@ class Mark:
     def is_current(self) -> bool:
         """Whether the file is still the one that was mapped, not a new one of its name."""
         try:
-            return os.stat(self.path).st_ino == self._inode
+            return Path(self.path).stat().st_ino == self._inode
         except OSError:
             return False
 

@@ -260,9 +260,7 @@ class Sqlite:
                 return
 
 
-def _commit(
-    connection: sqlite3.Connection, batch: Sequence[_Job[Any]], mark: Mark | None
-) -> None:
+def _commit(connection: sqlite3.Connection, batch: Sequence[_Job[Any]], mark: Mark | None) -> None:
     """One transaction for the whole batch; a verb that raises undoes only itself."""
     outcomes: list[tuple[Any, BaseException | None]] = []
     try:

@@ -1,0 +1,297 @@
+"""Auth: builds every part once and mounts them on an app; is itself a guard."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import dataclasses
+import inspect
+import logging
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from watchword import settings as settings_module
+from watchword.auth.mounting import mount
+from watchword.auth.parts import Given, Parts, built
+from watchword.auth.running import have_first_party, live_with
+from watchword.endpoints import wellknown
+from watchword.endpoints.hooks import Hook
+from watchword.errors import ConfigError
+from watchword.events import Event, Events, scheduled
+from watchword.exchanges.bench import Bench
+from watchword.guard import Guard, audit, bearer
+from watchword.guard.decisions import Decisions
+from watchword.guard.hoisting import hoist
+from watchword.guard.rehearsal import only_in_tests
+from watchword.guard.requirement import Requirement
+from watchword.rules import claims
+from watchword.rules.access import AccessToken
+from watchword.rules.needs import Need
+from watchword.rules.scopes import Scopes, well_formed
+from watchword.seams import Account, ClaimsContext, LoginContext, Users
+from watchword.store import schema
+from watchword.store.counters import SqliteCounters
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+__all__ = ["Auth"]
+
+log = logging.getLogger("watchword")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Auth(Guard):
+    """Everything: endpoints, keys, users, guards, in one app.
+
+    Args:
+        app: the app to mount on; or call `init_app` later.
+        scopes: scope -> the sentence people read; then a misspelt scope fails at start.
+        roles: role -> scope patterns (`items:*`); expanded on the server, so that APIs
+            check scopes only.
+        users: who may sign in; by default the built-in users.
+        now: the clock, Unix seconds; tests move their own.
+        fresh: the source of random bytes.
+        **options: every setting, by its name; see docs/settings.md.
+
+    Raises:
+        ConfigError: a setting cannot be served with; says what, why and how to fix it.
+    """
+
+    def __init__(
+        self,
+        app: FastAPI | None = None,
+        *,
+        scopes: Mapping[str, str] | None = None,
+        roles: Mapping[str, Iterable[str]] | None = None,
+        users: Users | None = None,
+        now: Callable[[], float] = time.time,  # noqa: TID251 - the one clock is made here
+        fresh: Callable[[int], bytes] = os.urandom,
+        **options: Any,
+    ) -> None:
+        self.settings = settings_module.load(**options)
+        self.now = now
+        self._started = False
+        self._starting = asyncio.Lock()
+        self._apps: list[FastAPI] = []
+        self._in_test = False
+        self.events = Events()
+        self._given = Given(
+            scopes=_declared(scopes or {}),
+            roles={name: tuple(patterns) for name, patterns in (roles or {}).items()},
+            users=users,
+            now=now,
+            fresh=fresh,
+            events=self.events,
+        )
+        self._use(built(self.settings, self._given))
+        self._issuers, self._resource = (self.settings.issuer,), self.settings.audience
+        self._account_of = self._account
+        first_party = self.settings.first_party_paths
+        token_path = "/token" if first_party else f"{self.settings.prefix}/token"
+        self._assemble(
+            Decisions(
+                self._verify,
+                now,
+                declared=self._given.scopes,
+                resource_metadata=self.settings.issuer + wellknown.RESOURCE,
+                token_url=token_path.lstrip("/"),
+                hints=self.settings.is_development,
+                ready=self.start,
+                owner=self,
+            )
+        )
+        if app is not None:
+            self.init_app(app)
+
+    def _use(self, parts: Parts) -> None:
+        self.driver, self.store, self.users = parts.driver, parts.store, parts.users
+        self.passwords, self.signing = parts.passwords, parts.signing
+        self.revocations, self.counters = parts.revocations, parts.counters
+        self._verifiers = (parts.verifier,)
+        self._bench = parts.bench
+
+    # --- the app ---
+
+    def init_app(self, app: FastAPI) -> None:
+        """Mount everything on an app: endpoints first in its routes, one look-up each."""
+        self._apps.append(app)
+        app.state.watchword = self  # for whoever has the app alone: tests, the command line
+        app.add_exception_handler(bearer.Challenge, bearer.answer)
+        need = Need(("me",) if "me" in self._given.scopes else (), user=True)
+        mount(self, app, Requirement(self._decisions, need))
+        live_with(app, self)
+
+    # --- running ---
+
+    async def start(self) -> None:
+        """Prepare schema, keys and the built-in client, and audit the routes; once.
+
+        Raises:
+            ConfigError: the server cannot be run safely as it is.
+            Unavailable: the database cannot be opened.
+        """
+        if self._started:
+            return
+        if self._in_test:
+            only_in_tests()
+        async with self._starting:
+            if self._is_started():  # somebody else was faster while this one waited
+                return
+            schema.prepare(self.driver, upgrade=self.settings.migrate == "auto")
+            await self.signing.prepare()
+            await have_first_party(self.store, self.now())
+            self.revocations.catch_up(self.now())
+            for app in self._apps:
+                audit.at_start(app, self.settings.audit_routes)
+                hoist(app.routes)
+            if self.settings.is_development:
+                log.warning(
+                    "development mode: issuer %s; never put this server on a network",
+                    self.settings.issuer,
+                )
+            self._started = True
+
+    def _is_started(self) -> bool:
+        return self._started
+
+    async def ready(self) -> Bench:
+        """What the endpoints work with, once everything is prepared."""
+        await self.start()
+        return self._bench
+
+    async def tidy(self) -> None:
+        """One round of clean-up: dead rows, old counters, keys that need a successor."""
+        now = self.now()
+        await self.store.sweep(now)
+        if isinstance(self.counters, SqliteCounters):
+            await asyncio.to_thread(self.counters.sweep, now)
+        await self.signing.prepare()
+
+    def close(self) -> None:
+        """Finish what is queued and close the database; a later request opens it again."""
+        self.passwords.close()
+        if self._in_test:
+            return  # what is in memory outlives the lifespans of the app within one test
+        self.driver.close()
+        if isinstance(self.counters, SqliteCounters):
+            self.counters.close()
+        self._started = False
+
+    @contextlib.contextmanager
+    def in_memory(
+        self,
+        now: Callable[[], float],
+        *,
+        secret: str | None = None,
+        users: Callable[[Users], Users] = lambda own: own,
+    ) -> Iterator[None]:
+        """Serve from an empty store in memory, by another clock; for tests.
+
+        The database, the counters and the keys in use are not opened. Hooks stay, and
+        afterwards everything is as before. `start` refuses this outside pytest.
+
+        Args:
+            now: the clock, Unix seconds.
+            secret: the server secret meanwhile; by default the one in use.
+            users: makes the test's users out of the app's own, where it has some.
+        """
+        before, clock, bench = dict(vars(self)), self._decisions.now, self._bench
+        self.settings = self.settings.model_copy(
+            update={
+                "database_url": "sqlite:///:memory:",
+                "secret": secret or self.settings.secret,
+                "hash_memory_kib": 64,  # nobody attacks these hashes
+                "hash_passes": 1,
+                "hash_wait": 30.0,
+            }
+        )
+        own = self._given.users
+        given = dataclasses.replace(
+            self._given, now=now, users=users(own) if own is not None else None
+        )
+        self.now = self._decisions.now = now
+        self._started, self._in_test = False, True
+        self._starting = asyncio.Lock()  # a test's event loops are its own
+        self._use(built(self.settings, given))
+        self._bench.add_claims, self._bench.before_login = bench.add_claims, [*bench.before_login]
+        try:
+            yield
+        finally:
+            self._in_test = False
+            self.close()
+            self._decisions.now = clock
+            vars(self).update(before)
+
+    # --- people ---
+
+    def may_have(self, account: Account) -> Scopes:
+        """The scopes an account may have: its own and its roles', as far as declared."""
+        return self._given.may_have(account)
+
+    async def _account(self, found: AccessToken) -> Account | None:
+        account = await self.users.by_subject(found.sub)
+        return None if account is None or account.disabled else account
+
+    # --- hooks ---
+
+    def claims(self, function: F) -> F:
+        """Decorates a function that adds claims to access tokens when they are minted.
+
+        It takes one parameter typed `ClaimsContext`; FastAPI fills the rest. Returning a
+        claim the server sets itself is an error that says so.
+        """
+        hook = Hook(function, ClaimsContext, self._apps[0] if self._apps else None)
+        earlier = self._bench.add_claims
+
+        async def add(context: ClaimsContext, caller: Any) -> Mapping[str, object]:
+            before = await earlier(context, caller) if earlier is not None else {}
+            return {**before, **claims.addable(await hook(context, caller) or {})}
+
+        self._bench.add_claims = add
+        return function
+
+    def before(self, what: str) -> Callable[[F], F]:
+        """Decorates a function that may stop a login by raising `Deny`."""
+        if what != "login":
+            raise ConfigError(f'There is no before("{what}").', fix='before("login")')
+
+        def decorate(function: F) -> F:
+            hook = Hook(function, LoginContext, self._apps[0] if self._apps else None)
+            self._bench.before_login.append(hook)
+            return function
+
+        return decorate
+
+    def after(self, *kinds: str) -> Callable[[F], F]:
+        """Decorates a function told of events, after they are committed.
+
+        It is called with the event, in the order of events; what it raises is logged
+        and stops nothing. An async function is started, not waited for.
+        """
+
+        def decorate(function: F) -> F:
+            tell = scheduled(function) if inspect.iscoroutinefunction(function) else function
+
+            def listener(event: Event) -> None:
+                if event.kind in kinds:
+                    tell(event)
+
+            self.events.listen(listener)
+            return function
+
+        return decorate
+
+
+def _declared(scopes: Mapping[str, str]) -> dict[str, str]:
+    for name in scopes:
+        if not well_formed(name):
+            raise ConfigError(
+                f"The scope {name!r} cannot be used.",
+                why="a scope is printable ASCII without spaces, quotes and backslashes "
+                "(RFC 6749 section 3.3)",
+                fix='scopes={"items:read": "See your items"}',
+            )
+    return dict(scopes)

@@ -1,0 +1,188 @@
+"""The parts of one server, built from its settings; nothing is opened here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from watchword.crypto.jose import KeySet
+from watchword.crypto.passwords import Cost, Passwords
+from watchword.crypto.refresh_tokens import RefreshTokens
+from watchword.crypto.secrets import derive
+from watchword.errors import ConfigError
+from watchword.events import Events
+from watchword.exchanges import client_credentials, password, refresh_token
+from watchword.exchanges.bench import Bench, Exchange
+from watchword.guard.revocations import Revocations
+from watchword.guard.verifier import Verifier
+from watchword.limits import Fallback, Limit, Limits, ProcessCounters
+from watchword.rules import claims
+from watchword.rules.access import AccessToken, Expectation
+from watchword.rules.forwarded import TrustedProxies
+from watchword.rules.scopes import Scopes, expanded
+from watchword.seams import Account, Users
+from watchword.settings import Settings
+from watchword.signing import Signing
+from watchword.store.counters import FAULTS, SqliteCounters
+from watchword.store.sql import SqlStore
+from watchword.store.sqlite import Sqlite
+from watchword.store.users import BuiltinUsers
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the embedder gave besides settings: the clock and the chance among it."""
+
+    scopes: Mapping[str, str]
+    roles: Mapping[str, tuple[str, ...]]
+    users: Users | None
+    now: Callable[[], float]
+    fresh: Callable[[int], bytes]
+    events: Events
+
+    def may_have(self, account: Account) -> Scopes:
+        """The scopes an account may have: its own and its roles', as far as declared."""
+        from_roles = [
+            name
+            for role in account.roles
+            for name in expanded(self.roles.get(role, ()), self.scopes)
+        ]
+        both = Scopes.of([*account.scopes, *from_roles])
+        return both.within(self.scopes) if self.scopes else both
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Everything one server is made of."""
+
+    driver: Sqlite
+    store: SqlStore
+    passwords: Passwords
+    users: Users
+    signing: Signing
+    revocations: Revocations
+    counters: SqliteCounters | ProcessCounters
+    verifier: Verifier  # of tokens for this resource
+    anywhere: Verifier  # of any token of this issuer, for those who judge the audience themselves
+    bench: Bench
+
+
+def built(settings: Settings, given: Given) -> Parts:
+    """Build them.
+
+    Raises:
+        ConfigError: a limit or a proxy is not of its form.
+    """
+    driver = Sqlite(settings.database_path)
+    store = SqlStore(driver, token_life=settings.access_ttl)
+    cost = Cost(settings.hash_memory_kib, settings.hash_passes)
+    passwords = Passwords(cost, patience=settings.hash_wait)
+    signing = Signing(store, settings, given.events, given.now)
+    revocations = Revocations(store)
+    keys = OwnKeys(signing, revocations)
+    users = given.users or BuiltinUsers(store, passwords, given.now)
+    counters = _counters(settings, driver)
+
+    def verifier(audience: str | None) -> Verifier:
+        expected = Expectation(settings.issuer, audience)
+        return Verifier(keys, expected, types=claims.TYPES, revocations=revocations)
+
+    anywhere = verifier(None)
+
+    async def verify(text: str) -> AccessToken:
+        return await anywhere(text, given.now())
+
+    bench = Bench(
+        store=store,
+        users=users,
+        limits=_limits(settings, counters),
+        events=given.events,
+        signing=signing,
+        settings=settings,
+        refresh_tokens=RefreshTokens(settings.secrets),
+        proxies=TrustedProxies.parse(settings.trusted_proxies),
+        exchanges=_exchanges(settings),
+        now=given.now,
+        fresh=given.fresh,
+        verify=verify,
+        may_have=given.may_have,
+        declared=lambda: tuple(given.scopes),
+    )
+    return Parts(
+        driver=driver,
+        store=store,
+        passwords=passwords,
+        users=users,
+        signing=signing,
+        revocations=revocations,
+        counters=counters,
+        verifier=verifier(settings.audience),
+        anywhere=anywhere,
+        bench=bench,
+    )
+
+
+def _exchanges(settings: Settings) -> dict[str, Exchange]:
+    found: dict[str, Exchange] = {
+        "refresh_token": refresh_token.redeem,
+        "client_credentials": client_credentials.redeem,
+    }
+    if not settings.strict:
+        found["password"] = password.redeem
+    return found
+
+
+def _counters(settings: Settings, driver: Sqlite) -> SqliteCounters | ProcessCounters:
+    if settings.limit_backend == "memory" or driver.in_memory:
+        return ProcessCounters()
+    return SqliteCounters(f"{settings.database_path}-limits")
+
+
+def _limits(settings: Settings, counters: SqliteCounters | ProcessCounters) -> Limits:
+    texts = {
+        "login_account_ip": settings.limit_login_account_ip,
+        "login_ip": settings.limit_login_ip,
+        "login_account": settings.limit_login_account,
+        "token": settings.limit_token,
+    }
+    policies = {}
+    for name, text in texts.items():
+        try:
+            limit = Limit.parse(text)
+        except ValueError as error:
+            raise ConfigError(
+                f"LIMIT_{name.upper()} is not a limit.", why=str(error), fix="5 + 1/min"
+            ) from error
+        if settings.is_development and name in ("login_ip", "token") and not limit.off:
+            # One person's machine shares one address; the account's limit stays as it is.
+            limit = Limit(limit.burst * 10, limit.interval / 10)
+        policies[name] = limit
+    return Limits(
+        Fallback(counters, FAULTS), policies, secret=derive(settings.secret, "limit keys")
+    )
+
+
+class OwnKeys:
+    """The verifying keys of this very server; reloaded when the log says they changed."""
+
+    def __init__(self, signing: Signing, revocations: Revocations) -> None:
+        self._signing = signing
+        self._revocations = revocations
+        self._seen = -1
+
+    def current(self, now: float) -> KeySet | None:
+        """The keys in force, unless they have changed since they were loaded."""
+        if self._seen != self._revocations.config_changes:
+            return None
+        return self._signing.key_set(now)
+
+    async def load(self, now: float) -> KeySet:
+        """Read them from the store."""
+        seen = self._revocations.config_changes
+        await self._signing.load()
+        self._seen = seen
+        return self._signing.key_set(now)
+
+    async def missed(self, now: float) -> KeySet:
+        """What is not here does not exist: the log has told of every new key."""
+        return self._signing.key_set(now)
