@@ -2,7 +2,7 @@
 
 python scripts/manual.py            write them
 python scripts/manual.py --check    print what is out of date; 1 when something is
-"""  # noqa: INP001 - scripts are run, not imported
+"""
 
 from __future__ import annotations
 

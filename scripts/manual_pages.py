@@ -1,4 +1,4 @@
-"""The pages of the manual that are made from the source."""  # noqa: INP001 - scripts are run, not imported
+"""The pages of the manual that are made from the source."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the manual says and the source does not."""  # noqa: INP001 - scripts are run, not imported
+"""What the manual says and the source does not."""
 
 from __future__ import annotations
 

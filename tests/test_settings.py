@@ -1,6 +1,6 @@
 """Every setting: where it comes from, what it refuses; rows K-01, K-10 and K-12."""
 
-import datetime
+import datetime as dt
 import os
 import stat
 
@@ -127,7 +127,7 @@ def test_a_misspelt_setting_is_refused_wherever_it_stands(monkeypatch, tmp_path)
 @pytest.mark.parametrize(
     ("value", "seconds"),
     [("30s", 30), ("10m", 600), ("12h", 43_200), ("1d", 86_400), (45, 45), ("45", 45), ("1.5m", 90),
-     (datetime.timedelta(minutes=2), 120)],
+     (dt.timedelta(minutes=2), 120)],
 )  # fmt: skip
 def test_durations(value, seconds):
     assert load(access_ttl=value).access_ttl == seconds
