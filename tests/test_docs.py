@@ -100,6 +100,7 @@ class Reader:
     servers: dict[str, Server] = field(default_factory=dict)  # by the page's port
     ports: dict[str, int] = field(default_factory=dict)
     written: bool = False
+    own_issuer: bool = False
 
     def __post_init__(self) -> None:
         self.environment = {
@@ -121,8 +122,8 @@ class Reader:
             with socket.socket() as probe:
                 probe.bind(("127.0.0.1", 0))
                 self.ports[port] = probe.getsockname()[1]
-        # Where a page says nothing of the issuer it is the default: that of port 8000.
-        self.environment["WATCHWORD_ISSUER"] = f"http://localhost:{self.ports['8000']}"
+        if not self.own_issuer:  # the default is that of port 8000
+            self.environment["WATCHWORD_ISSUER"] = f"http://localhost:{self.ports['8000']}"
 
     def lend_jq(self) -> None:
         """As much of `jq -r .name FILE` as pages use."""
@@ -168,7 +169,7 @@ class Reader:
         told = list(commands(block.text))
         assert told, "a console block begins with $"
         for number, (command, shown) in enumerate(told, 1):
-            if SERVERS.match(command):
+            if SERVERS.match(command) and "exit" not in block.said:
                 self.serve(command, shown)
                 continue
             code, output = self.run(command)
@@ -309,7 +310,7 @@ RUNNABLE = [
 def test_a_page_is_true(page: Path, tmp_path: Path) -> None:
     if shutil.which("curl") is None and "$ curl" in page.read_text():
         pytest.skip("the page speaks curl, and there is none here")
-    reader = Reader(tmp_path)
+    reader = Reader(tmp_path, own_issuer="--issuer" in page.read_text())
     try:
         for block in elements(page.read_text()):
             try:
