@@ -195,13 +195,14 @@ class Keyring:
         return not starts or now - max(starts) > max_age
 
     def _active(self, alg: str, now: float) -> StoredKey | None:
-        """Newest first; a key that verifies nothing any more, as after a leak, signs nothing."""
-        able = (
-            key
-            for key in reversed(self._keys)
-            if key.alg == alg and key.signs_from <= now and key.verifies(now)
-        )
-        return next(able, None)
+        """Newest first; a key that verifies nothing any more, as after a leak, signs nothing.
+
+        Where no key's time has come, the oldest one signs: it has been published, and
+        only a clock that runs behind another node's, or went back, can say otherwise.
+        """
+        able = [key for key in self._keys if key.alg == alg and key.verifies(now)]
+        come = [key for key in able if key.signs_from <= now]
+        return come[-1] if come else next(iter(able), None)
 
 
 def _unsealed(key: StoredKey, secret: str) -> bytes | None:

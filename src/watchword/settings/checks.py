@@ -108,8 +108,9 @@ _PUBLISHED = frozenset(
     }
 )
 _WORDS = re.compile(
-    r"(?i)(change[\s_-]?(me|this|it)|secret|password|passwort|default|example|insecure|your[\s_-]|"
-    r"supersecret|jwt|test|admin|qwerty|letmein|0123456789|abcdefgh)"
+    r"(?i)(change[\s_-]?(me|this|it)|secret|password|passwort|default|example|insecure|your|"
+    r"supersecret|jwt|test|admin|qwerty|letmein|"
+    r"production|development|token|0123456789|abcdefgh|_|-)"
 )
 _SHORTEST = 32
 _FEWEST_CHARACTERS = 12
