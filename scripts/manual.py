@@ -6,6 +6,7 @@ python scripts/manual.py --check    print what is out of date; 1 when something 
 
 from __future__ import annotations
 
+import ast
 import difflib
 import inspect
 import re
@@ -62,6 +63,41 @@ def with_differences(page: str) -> str:
     return _SHOWN.sub(shown, page)
 
 
+# --- the tree of the map ---
+
+_TREE = re.compile(r"(<!-- tree -->\n```text\n).*?(```\n)", re.DOTALL)
+_WIDE = 26
+
+
+def tree() -> str:
+    """Every module with the first line of its docstring, folders after files."""
+    return "src/watchword/\n" + "".join(f"{line}\n" for line in _below(pages.SOURCE, "  "))
+
+
+def _below(folder: Path, margin: str) -> list[str]:
+    found = [path for path in folder.iterdir() if path.suffix == ".py"]
+    folders = [path for path in folder.iterdir() if (path / "__init__.py").exists()]
+    lines = [
+        f"{margin + path.name:{_WIDE}}{_sentence(path)}"
+        for path in sorted(found)
+        if path.name != "__init__.py" or folder == pages.SOURCE
+    ]
+    for path in sorted(folders):
+        said = _sentence(path / "__init__.py")
+        lines += ["", f"{f'{margin}{path.name}/':{_WIDE}}{said}", *_below(path, margin + "  ")]
+    return lines
+
+
+def _sentence(path: Path) -> str:
+    said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    return said.partition("\n")[0]
+
+
+def with_tree(page: str) -> str:
+    """The map, with the tree as it is now."""
+    return _TREE.sub(lambda found: found[1] + tree() + found[2], page)
+
+
 def made() -> dict[Path, str]:
     """Every file that is made, as it has to be now."""
     docs = ROOT / "docs"
@@ -75,8 +111,8 @@ def made() -> dict[Path, str]:
     }
     for page in sorted(docs.rglob("*.md")):
         text = page.read_text(encoding="utf-8")
-        if _SHOWN.search(text):
-            files[page] = with_differences(text)
+        if (filled := with_tree(with_differences(text))) != text:
+            files[page] = filled
     return files
 
 

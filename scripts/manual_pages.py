@@ -27,7 +27,7 @@ NOTE = "<!-- Made by scripts/manual.py from {source}; change it there. -->\n"
 def settings_page() -> str:
     """Every option with its variable, default, values and reason."""
     lines = [
-        NOTE.format(source="settings.py"),
+        NOTE.format(source="settings/"),
         "# Settings\n",
         "A setting has one name in three places: the keyword of `Auth(...)`, the variable",
         f"`{PREFIX}<NAME>`, and the key in `watchword.toml`. The first of these that is given",

@@ -8,7 +8,7 @@ FIXES = {
     "InvalidRequest": "Send every parameter once, in the body. `error_description` says which "
     "one was missing, repeated or not of its form.",
     "InvalidClient": "Check the client's id and secret, and send them one way: by HTTP Basic or "
-    "in the body. A lost secret is replaced by `watchword clients rotate-secret`.",
+    "in the body. A lost secret is replaced by `watchword client rotate-secret`.",
     "InvalidGrant": "Sign in again. Whether the token was reused, expired, revoked, or of "
     "another client is in the log only.",
     "BadCredentials": "Check the user name and the password. The log's `login.failed` says "
@@ -51,7 +51,7 @@ TITLES = {
     "7638": "JWK thumbprint",
     "7662": "Token introspection",
     "7914": "scrypt",
-    "8018": "PKCS #5 (PBKDF2)",
+    "8018": "Password-based cryptography (PBKDF2)",
     "8032": "EdDSA",
     "8037": "Ed25519 in JOSE",
     "8259": "JSON",
