@@ -136,7 +136,7 @@ class Passwords:
         self.waiting = 0
         self.seconds_per_hash = cost.memory_kib * cost.passes * _SECONDS_PER_KIB_PASS
         self._cost = cost
-        self._threads = max(1, threads or os.cpu_count() or 1)
+        self._threads = max(1, threads or _cores())
         self._patience = patience
         self._pool: ThreadPoolExecutor | None = None
         self._lock = threading.Lock()  # both facts above change on the loop and on threads
@@ -228,6 +228,13 @@ def _understood(stored: str | None) -> PasswordHash | None:
     with contextlib.suppress(ValueError):
         return read(stored or "")
     return None
+
+
+def _cores() -> int:
+    """The cores this process may use; a container or `taskset` may grant fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # pragma: no cover - not Linux
 
 
 def _step_back() -> None:
