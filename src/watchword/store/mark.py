@@ -27,16 +27,19 @@ class Mark:
     """
 
     def __init__(self, database: str) -> None:
-        self.path = f"{database}-mark"
+        # SQLite follows links to name its WAL; two names of one file must share one mark.
+        self.path = f"{Path(database).resolve()}-mark"
         handle = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            if os.fstat(handle).st_size < _SIZE:
-                os.ftruncate(handle, _SIZE)
+            if os.fstat(handle).st_size <= _SIZE:
+                # Written, not a hole: on a full disk the first stamp would end the process.
+                # Behind the word, which another process may have stamped already.
+                os.pwrite(handle, b"\n", _SIZE)
             self._inode = os.fstat(handle).st_ino
-            self._map = mmap.mmap(handle, _SIZE)
+            # Unmapped when nobody looks at it any more; another thread still may.
+            self._word = memoryview(mmap.mmap(handle, _SIZE)).cast("q")
         finally:
             os.close(handle)
-        self._word = memoryview(self._map).cast("q")
 
     def read(self) -> int:
         """What the last commit stamped."""
@@ -52,8 +55,3 @@ class Mark:
             return Path(self.path).stat().st_ino == self._inode
         except OSError:
             return False
-
-    def close(self) -> None:
-        """Unmap it."""
-        self._word.release()
-        self._map.close()

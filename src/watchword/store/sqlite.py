@@ -143,9 +143,7 @@ class Sqlite:
                 if connection is not None:
                     connection.close()
             self._reader = self._writer = None
-            if self._mark is not None:
-                self._mark.close()
-                self._mark = None
+            self._mark = None
 
     def version(self) -> tuple[int, int, int]:
         """Changes whenever anyone has committed anything; a fraction of a microsecond.
