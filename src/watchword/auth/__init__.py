@@ -30,7 +30,7 @@ from watchword.rules import claims
 from watchword.rules.access import AccessToken
 from watchword.rules.needs import Need
 from watchword.rules.scopes import Scopes, well_formed
-from watchword.seams import Account, ClaimsContext, LoginContext, Users
+from watchword.seams import Account, ClaimsContext, LoginContext, Unavailable, Users
 from watchword.store import schema
 from watchword.store.counters import SqliteCounters
 
@@ -110,6 +110,7 @@ class Auth(Guard):
         self.driver, self.store, self.users = parts.driver, parts.store, parts.users
         self.passwords, self.signing = parts.passwords, parts.signing
         self.revocations, self.counters = parts.revocations, parts.counters
+        self._keys = parts.keys
         self._verifiers = (parts.verifier,)
         self._bench = parts.bench
 
@@ -160,6 +161,8 @@ class Auth(Guard):
     async def ready(self) -> Bench:
         """What the endpoints work with, once everything is prepared."""
         await self.start()
+        with contextlib.suppress(Unavailable):  # what is known can still be published
+            await self._keys.catch_up(self.now())
         return self._bench
 
     async def tidy(self) -> None:

@@ -61,6 +61,7 @@ class Parts:
     users: Users
     signing: Signing
     revocations: Revocations
+    keys: OwnKeys
     counters: SqliteCounters | ProcessCounters
     verifier: Verifier  # of tokens for this resource
     anywhere: Verifier  # of any token of this issuer, for those who judge the audience themselves
@@ -115,6 +116,7 @@ def built(settings: Settings, given: Given) -> Parts:
         users=users,
         signing=signing,
         revocations=revocations,
+        keys=keys,
         counters=counters,
         verifier=verifier(settings.audience),
         anywhere=anywhere,
@@ -169,6 +171,17 @@ class OwnKeys:
         self._signing = signing
         self._revocations = revocations
         self._seen = -1
+
+    async def catch_up(self, now: float) -> None:
+        """Know every key there is before one signs or is published: a rotation after a leak
+        must not wait for the next round of clean-up.
+
+        Raises:
+            Unavailable: the store cannot be read.
+        """  # noqa: D205
+        self._revocations.catch_up(now)
+        if self._seen != self._revocations.config_changes:
+            await self.load(now)
 
     def current(self, now: float) -> KeySet | None:
         """The keys in force, unless they have changed since they were loaded."""
