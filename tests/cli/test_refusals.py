@@ -1,0 +1,64 @@
+"""What `serve` and `dev` refuse, before any worker is started."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import uvicorn
+
+LOCAL = {"WATCHWORD_ENV": "development", "WATCHWORD_ISSUER": "http://localhost:8000"}
+
+
+@pytest.fixture(autouse=True)
+def never_served(monkeypatch) -> None:
+    def run(*args, **options) -> None:
+        raise AssertionError("it was served")
+
+    monkeypatch.setattr(uvicorn, "run", run)
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "::", "example.com"])
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_development_is_for_this_machine(run, command: str, host: str) -> None:
+    assert "--host" in run(command, "--host", host, code=78, **LOCAL).stderr
+
+
+def test_development_needs_a_local_issuer(run) -> None:
+    refused = run("dev", code=78, WATCHWORD_ISSUER="https://id.example.com")
+    assert "ISSUER names another" in refused.stderr
+
+
+def test_workers_share_everything_or_are_not_started(run) -> None:
+    memory = {"WATCHWORD_DATABASE_URL": "sqlite:///:memory:"}
+    assert "in memory" in run("serve", "--workers", "2", code=78, **memory).stderr
+    counters = {"WATCHWORD_LIMIT_BACKEND": "memory"}
+    assert "limits" in run("serve", "--workers", "2", code=78, **counters).stderr
+
+
+def test_wrong_usage(run) -> None:
+    run("serve", "--workers", "2", "--reload", code=2)
+    run("serve", "--port", "70000", code=2)
+    run("serve", "--app", "nowhere_at_all:app", code=4)
+
+
+def test_production_needs_https(run) -> None:
+    assert "https" in run("serve", code=78, WATCHWORD_ISSUER="http://id.example.com").stderr
+
+
+def test_production_is_not_seeded_with_known_passwords(run, monkeypatch) -> None:
+    (run.directory / "shop_prod.py").write_text(
+        "from fastapi import FastAPI\nfrom watchword import Auth\n"
+        'app = FastAPI()\nauth = Auth(app, env="production", issuer="https://id.example.com")\n'
+    )
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    refused = run("dev", "--app", "shop_prod:app", code=78)
+    assert "production mode" in refused.stderr
+    assert run.json("user", "list") == []
+
+
+def test_a_network_file_system_is_refused(run, monkeypatch) -> None:
+    from watchword.cli import serve
+
+    monkeypatch.setattr(serve, "network_file_system", lambda path: "nfs4")
+    assert "nfs4" in run("serve", code=78).stderr
