@@ -38,6 +38,7 @@ class Signing:
         self._settings = settings
         self._events = events
         self._now = now
+        self._kept: list[StoredKey] = []
         self.ring = Keyring.of((), ())
 
     @property
@@ -48,7 +49,8 @@ class Signing:
     async def load(self) -> None:
         """Read this mode's keys from the store."""
         keys = ours(await self._store.keys(), self._settings)
-        self.ring = Keyring.of(keys, self._settings.secrets)
+        if keys != self._kept:  # guards remember what they verified for as long as a ring lives
+            self.ring, self._kept = Keyring.of(keys, self._settings.secrets), keys
 
     async def prepare(self) -> None:
         """Load the keys; make what is missing or too old.

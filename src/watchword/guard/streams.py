@@ -37,7 +37,7 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
     it; the body of a stream is cancelled. Expected ends are not errors.
     """
     body = asyncio.current_task()
-    ended = False
+    ended = left = False
 
     async def watch() -> None:
         nonlocal ended
@@ -45,7 +45,7 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
         ended = True
         with contextlib.suppress(Exception):  # the peer may be gone; the body ends all the same
             await _closed(connection)
-        if body is not None:
+        if body is not None and not left:
             body.cancel()
 
     watcher = asyncio.create_task(watch())
@@ -58,7 +58,9 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
         if not ended:  # what a body meets on a socket that we closed
             raise
     finally:
-        watcher.cancel()
+        left = True
+        if not ended:  # a socket that is being closed is closed to the end: the peer waits for it
+            watcher.cancel()
         await asyncio.wait((watcher,))
 
 
