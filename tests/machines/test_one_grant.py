@@ -32,8 +32,9 @@ from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, Refused, Repeated, Reused, Rotated
 from watchword.store import grants, schema, tables
 from watchword.store.contract import a_client, a_user
+from watchword.store.running import run
 from watchword.store.sql import SqlStore
-from watchword.store.sqlite import Sqlite, run
+from watchword.store.sqlite import Sqlite
 
 WINDOW, IDLE = 30.0, 1e9
 WRITTEN = RefreshTokens(["a server's secret, long enough to be one"])

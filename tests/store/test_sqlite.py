@@ -14,7 +14,7 @@ import pytest
 from sqlalchemy import bindparam, select
 
 from watchword.seams import Unavailable
-from watchword.store import schema, sqlite, tables
+from watchword.store import schema, tables
 from watchword.store.opening import connected
 from watchword.store.sqlite import Sqlite
 from watchword.store.verbs import insert_into
@@ -325,13 +325,6 @@ def test_a_closed_event_loop_stops_no_writer(driver):
         other.execute("ROLLBACK")
     assert driver.write_now(put("next")) == "next"
     assert driver.read_now(names()) == {"left alone", "next"}
-
-
-def test_statements_are_compiled_once():
-    statements = sqlite.Statements()
-    assert statements(_COUNT)[0] is statements(_COUNT)[0]
-    assert "LIMIT" not in statements(_COUNT)[0]
-    assert statements(select(_o.c.id).limit(3))[1]["param_1"] == 3
 
 
 def test_the_library_can_do_what_the_verbs_say():

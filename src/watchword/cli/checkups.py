@@ -22,8 +22,8 @@ from watchword.seams import Unavailable
 from watchword.settings import Settings, weakness
 from watchword.signing import ours
 from watchword.store import schema, signing
+from watchword.store.running import run
 from watchword.store.schema import Schema
-from watchword.store.sqlite import run
 
 _LEAST_FREE = 100 * 1024 * 1024  # bytes
 _SLOWEST_HASH = 0.25  # seconds; beyond it people wait and few can log in at once

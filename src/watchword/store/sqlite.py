@@ -15,64 +15,19 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar, cast
-
-from sqlalchemy.dialects import sqlite as dialects
-from sqlalchemy.sql import ClauseElement, Executable
+from typing import Any, TypeVar
 
 from watchword.seams import Unavailable
 from watchword.store.mark import Mark
 from watchword.store.opening import connected
+from watchword.store.running import Job, commit, run
 from watchword.store.verbs import Verb
 
 T = TypeVar("T")
 
 MOST_PER_COMMIT = 64
 POLL_EVERY = 0.5  # seconds between looks at SQLite's own version, for commits nobody stamped
-_DIALECT = dialects.dialect(paramstyle="named")
-
-
-class Statements:
-    """Statements compiled once each, keyed by identity."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[Executable, tuple[str, dict[str, Any]]] = {}
-
-    def __call__(self, statement: Executable) -> tuple[str, dict[str, Any]]:
-        """The text and the constant parameters."""
-        found = self._compiled.get(statement)
-        if found is None:
-            compiled = cast("ClauseElement", statement).compile(dialect=_DIALECT)
-            constants = {k: v for k, v in compiled.params.items() if v is not None}
-            found = self._compiled[statement] = (compiled.string, constants)
-        return found
-
-
-_statements = Statements()
-
-
-def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
-    """Drive a verb to its end on one connection."""
-    try:
-        statement, values = next(verb)
-        while True:
-            text, constants = _statements(statement)
-            rows = connection.execute(text, {**constants, **values} if constants else values)
-            statement, values = verb.send(rows.fetchall())
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
-
-@dataclass(slots=True)
-class _Job(Generic[T]):
-    verb: Verb[T]
-    durable: bool
-    loop: asyncio.AbstractEventLoop
-    future: asyncio.Future[T]
 
 
 class Sqlite:
@@ -87,7 +42,7 @@ class Sqlite:
     def __init__(self, path: str | Path) -> None:
         self.path = str(path)
         self._gate = threading.RLock()
-        self._jobs: queue.SimpleQueue[_Job[Any] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._reader: sqlite3.Connection | None = None
         self._writer: sqlite3.Connection | None = None
         self._thread: threading.Thread | None = None
@@ -199,7 +154,7 @@ class Sqlite:
         if self.in_memory:
             return self._write_inline(verb)
         loop = asyncio.get_running_loop()
-        job = _Job(verb, durable, loop, loop.create_future())
+        job = Job(verb, durable, loop, loop.create_future())
         with self._gate:
             self.open()
             self._jobs.put(job)
@@ -253,54 +208,9 @@ class Sqlite:
                         stop = True
                         break
                     batch.append(job)
-            _commit(connection, batch, self._mark)
+            commit(connection, batch, self._mark)
             if stop:
                 return
-
-
-def _commit(connection: sqlite3.Connection, batch: Sequence[_Job[Any]], mark: Mark | None) -> None:
-    """One transaction for the whole batch; a verb that raises undoes only itself."""
-    outcomes: list[tuple[Any, BaseException | None]] = []
-    try:
-        # A FULL commit also makes earlier NORMAL ones durable: they are before it in the WAL.
-        level = "FULL" if any(job.durable for job in batch) else "NORMAL"
-        connection.execute(f"PRAGMA synchronous={level}")
-        connection.execute("BEGIN IMMEDIATE")
-        outcomes.extend(_attempt(connection, job.verb) for job in batch)
-        connection.execute("COMMIT")
-        if mark is not None:
-            mark.stamp()  # before anybody is told
-    except BaseException as error:  # noqa: BLE001 - every caller must hear of it
-        with contextlib.suppress(sqlite3.Error):
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-        outcomes = [(None, Unavailable(str(error)))] * len(batch)
-    for job, (result, failure) in zip(batch, outcomes, strict=True):
-        with contextlib.suppress(RuntimeError):  # its event loop has been closed
-            job.loop.call_soon_threadsafe(_tell, job.future, result, failure)
-
-
-def _attempt(connection: sqlite3.Connection, verb: Verb[Any]) -> tuple[Any, BaseException | None]:
-    connection.execute("SAVEPOINT verb")
-    try:
-        outcome: tuple[Any, BaseException | None] = (run(connection, verb), None)
-    except Exception as error:
-        if not connection.in_transaction:  # the engine rolled everything back (disk full)
-            raise
-        connection.execute("ROLLBACK TO verb")
-        told = Unavailable(str(error)) if isinstance(error, sqlite3.Error) else error
-        outcome = None, told
-    connection.execute("RELEASE verb")
-    return outcome
-
-
-def _tell(future: asyncio.Future[Any], result: Any, failure: BaseException | None) -> None:
-    if future.done():  # the caller has gone
-        return
-    if failure is not None:
-        future.set_exception(failure)
-    else:
-        future.set_result(result)
 
 
 _drivers: weakref.WeakSet[Sqlite] = weakref.WeakSet()
