@@ -12,13 +12,14 @@ from contextlib import closing, contextmanager
 
 import pytest
 
+from watchword.rules.clients import FIRST_PARTY
 from watchword.store import schema, tables
-from watchword.store.contract import a_client, a_user, another_grant
+from watchword.store.contract import a_client, a_user
 from watchword.store.opening import connected
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
 
-COPIES = 12
+COPIES = 20
 
 _WRITES = """
 import asyncio, sys
@@ -143,7 +144,7 @@ async def asks(server, tokens):
     return [
         await server.post("/token", credentials),
         await server.refresh(tokens["refresh_token"]),
-        await server.post("/revoke", {"token": tokens["refresh_token"], "client_id": "app"}),
+        await server.post("/revoke", {"token": tokens["refresh_token"], "client_id": FIRST_PARTY}),
         await server.post("/revoke-token", headers=bearer),
     ]
 
@@ -168,9 +169,6 @@ async def test_a_read_only_database_answers_503_and_guards_go_on(on_disk):
     before = on_disk.snapshot()
     on_disk.auth.driver._writer.execute("PRAGMA query_only=ON")
     for answer in await asks(on_disk, tokens):
-        if answer.request.url.path == "/revoke" and answer.status_code != 503:
-            assert answer.status_code in (400, 401)  # never acknowledged
-            continue
         assert unavailable(answer), answer.text
     assert on_disk.snapshot() == before
     await goes_on(on_disk, tokens)
@@ -185,8 +183,7 @@ async def test_a_locked_database_answers_503_and_guards_go_on(on_disk):
     with closing(connected(on_disk.auth.driver.path)) as other:
         other.execute("BEGIN IMMEDIATE")
         for answer in await asks(on_disk, tokens):
-            assert answer.status_code in (400, 401, 503)
-        assert unavailable(await on_disk.refresh(tokens["refresh_token"]))
+            assert unavailable(answer), answer.text
         await goes_on(on_disk, tokens)
         other.execute("ROLLBACK")
     await has_healed(on_disk, tokens)
@@ -223,13 +220,3 @@ async def test_a_log_that_cannot_be_read_lets_nobody_in(on_disk, tmp_path):
     (tmp_path / "w.db").rmdir()
     (tmp_path / "away.db").rename(tmp_path / "w.db")
     await goes_on(on_disk, tokens)
-
-
-async def test_a_copy_made_while_nobody_wrote_is_whole(tmp_path):
-    """What `another_grant` promises above is what a reader finds."""
-    with closing(Sqlite(tmp_path / "w.db")) as driver:
-        schema.prepare(driver, upgrade=False)
-        store = SqlStore(driver, token_life=600)
-        await store.add_user(a_user("alone"))
-        new = await another_grant(store, "u_alone", "nobody")
-        assert (await store.grant(new.id)).owner_is_dead  # its client does not exist
