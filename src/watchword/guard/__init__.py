@@ -7,37 +7,31 @@ moves into or out of the app.
 
 from __future__ import annotations
 
-import difflib
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fastapi import Depends, Security
-from starlette.responses import JSONResponse
 
-from watchword.errors import ConfigError, InvalidToken
-from watchword.guard import bearer, presets, streams
+from watchword.errors import ConfigError
+from watchword.guard import bearer, joining, metadata, presets, rehearsal, streams
 from watchword.guard.decisions import Decisions
 from watchword.guard.jwks import Documents, RemoteKeys
-from watchword.guard.loading import AccountOf, CurrentUser, Loader, claimed_account
-from watchword.guard.rehearsal import only_in_tests
+from watchword.guard.loading import AccountOf, CurrentUser, Loader
 from watchword.guard.requirement import Public, Requirement
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import AccessToken, Expectation
-from watchword.rules.discovery import protected_resource
 from watchword.rules.needs import Need
-from watchword.seams import Account
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
-    from starlette.requests import HTTPConnection, Request
+    from starlette.requests import HTTPConnection
     from starlette.websockets import WebSocket
 
 __all__ = ["AccessToken", "Guard"]
 
 F = TypeVar("F", bound=Callable[..., Any])
-RESOURCE_METADATA = "/.well-known/oauth-protected-resource"  # RFC 9728 section 3
 
 
 class Guard:
@@ -104,7 +98,7 @@ class Guard:
                 self._verify,
                 now,
                 declared=dict(scopes or {}),
-                resource_metadata=_metadata_url(audience),
+                resource_metadata=metadata.url(audience),
                 owner=self,
             )
         )
@@ -119,41 +113,20 @@ class Guard:
         self.public = Depends(Public())
 
     async def _verify(self, token: str, now: float) -> AccessToken:
-        """The verifiers whose issuer the token names decide; one that accepts is enough."""
         # asked for each time: a test may have given a part other verifiers
         verifiers = [verifier for part in self.parts for verifier in part._verifiers]
-        if len(verifiers) == 1:
-            return await verifiers[0](token, now)
-        named = presets.unverified_issuer(token)
-        refusal = InvalidToken("The access token is not valid.", detail="unknown issuer")
-        for verifier in verifiers:
-            if verifier.expected.issuer != named:
-                continue
-            try:
-                return await verifier(token, now)
-            except InvalidToken as error:
-                refusal = error
-        raise refusal
+        return await joining.verified(verifiers, token, now)
 
     def _join(self, guards: tuple[Guard, ...]) -> None:
         first = guards[0]
         self._issuers = tuple(issuer for guard in guards for issuer in guard._issuers)
         self._resource = first._resource
-        self._account_of = _account_by_issuer(guards)
-        self._parts = tuple(part for guard in guards for part in guard.parts)
-        declared: dict[str, str] = {}
-        for guard in guards:
-            declared |= guard._decisions.declared
-        self._assemble(
-            Decisions(
-                self._verify,
-                lambda: first._decisions.now(),  # noqa: PLW0108 - tests give it another clock
-                declared=declared,
-                resource_metadata=first._decisions.resource_metadata,
-                ready=_all_ready(guards),
-                owner=self,
-            )
+        self._account_of = joining.account_by_issuer(
+            {issuer: guard._account_of for guard in guards for issuer in guard._issuers}
         )
+        self._parts = tuple(part for guard in guards for part in guard.parts)
+        joined = [guard._decisions for guard in guards]
+        self._assemble(joining.decisions(joined, self._verify, self))
 
     @property
     def parts(self) -> tuple[Guard, ...]:
@@ -279,17 +252,7 @@ class Guard:
     ) -> Need:
         roles = (role,) if isinstance(role, str) else tuple(role)
         need = Need(tuple(scopes), tuple(any_of), roles, **conditions)
-        declared = self._decisions.declared
-        for name in (*need.scopes, *need.any_of) if declared else ():
-            if name not in declared:
-                near = difflib.get_close_matches(name, declared, n=1)
-                raise ConfigError(
-                    f'Unknown scope "{name}".',
-                    why="no token could ever hold a scope that nobody can grant",
-                    fix=f'did you mean "{near[0]}"?'
-                    if near
-                    else f"declare it; known are: {', '.join(declared)}",
-                )
+        self._decisions.must_be_declared((*need.scopes, *need.any_of))
         return need
 
     # --- the app ---
@@ -297,45 +260,25 @@ class Guard:
     def init_app(self, app: FastAPI) -> None:
         """Publish the protected resource's metadata (RFC 9728) and answer refusals in full."""
         app.add_exception_handler(bearer.Challenge, bearer.answer)
-        document = protected_resource(
-            self._resource, self._issuers[0], tuple(self._decisions.declared)
-        ) | {"authorization_servers": list(self._issuers)}
+        metadata.publish(app, self._resource, self._issuers, tuple(self._decisions.declared))
 
-        async def metadata(_: Request) -> JSONResponse:
-            return JSONResponse(
-                document,
-                headers={"Access-Control-Allow-Origin": "*", "Cache-Control": "max-age=300"},
-            )
-
-        app.add_route(_metadata_path(self._resource), metadata, include_in_schema=False)
-
-    @contextmanager
     def offline(
         self, now: Callable[[], float], documents: Documents
-    ) -> Iterator[tuple[Expectation, frozenset[str]]]:
+    ) -> AbstractContextManager[tuple[Expectation, frozenset[str]]]:
         """Judge by another clock, and by keys that do not come over the network; for tests.
 
         Args:
             now: the clock, Unix seconds.
             documents: URL -> the JSON document there: the issuer's metadata and key set.
 
-        Yields:
-            What is expected of a token, and the algorithms that may have signed it.
+        Returns:
+            A context: what is expected of a token, and the algorithms that may have signed it.
 
         Raises:
             ConfigError: this is not a test.
         """
-        only_in_tests()
         (verifier,) = self._verifiers
-        keys, clock = verifier.keys, self._decisions.now
-        with ExitStack() as switched:
-            if isinstance(keys, RemoteKeys):
-                switched.enter_context(keys.answered_by(documents))
-            self._decisions.now = now
-            try:
-                yield verifier.expected, getattr(keys, "algorithms", frozenset())
-            finally:
-                self._decisions.now = clock
+        return rehearsal.offline(verifier, self._decisions, now, documents)
 
     # --- sockets and streams ---
 
@@ -351,40 +294,3 @@ class Guard:
         """
         async with streams.until_revoked(connection, self._decisions):
             yield
-
-
-def _account_by_issuer(guards: tuple[Guard, ...]) -> AccountOf:
-    """The account as the guard of the token's issuer knows it."""
-    known = {
-        issuer: guard._account_of or claimed_account
-        for guard in guards
-        for issuer in guard._issuers
-    }
-
-    async def account_of(token: AccessToken) -> Account | None:
-        return await known[token.issuer](token)
-
-    return account_of
-
-
-def _all_ready(guards: tuple[Guard, ...]) -> Callable[[], Awaitable[None]]:
-    """A server among the guards is started before the first decision."""
-
-    async def ready() -> None:
-        for guard in guards:
-            await guard._decisions.ready()
-
-    return ready
-
-
-def _metadata_path(resource: str) -> str:
-    """RFC 9728 section 3.1: the well-known part goes between host and path."""
-    path = resource.split("://", 1)[-1].partition("/")[2].rstrip("/")
-    return RESOURCE_METADATA + (f"/{path}" if path and "://" in resource else "")
-
-
-def _metadata_url(resource: str) -> str | None:
-    if not resource.startswith(("https://", "http://")):
-        return None
-    scheme, _, rest = resource.partition("://")
-    return f"{scheme}://{rest.partition('/')[0]}{_metadata_path(resource)}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
@@ -9,7 +10,7 @@ from typing import Any
 
 from starlette.types import Scope
 
-from watchword.errors import Busy, NoUser, OAuthError
+from watchword.errors import Busy, ConfigError, NoUser, OAuthError
 from watchword.guard.bearer import Challenge, challenge, token_of
 from watchword.rules.access import AccessToken
 from watchword.seams import Unavailable
@@ -55,6 +56,23 @@ class Decisions:
         self._ready = ready
         self.owner = owner
         self._memo = f"watchword.token.{id(self)}"
+
+    def must_be_declared(self, scopes: Iterable[str]) -> None:
+        """Refuse a scope that nobody can grant, where the route says it.
+
+        Raises:
+            ConfigError: the app declared scopes, and this is none of them.
+        """
+        for name in scopes if self.declared else ():
+            if name not in self.declared:
+                near = difflib.get_close_matches(name, self.declared, n=1)
+                raise ConfigError(
+                    f'Unknown scope "{name}".',
+                    why="no token could ever hold a scope that nobody can grant",
+                    fix=f'did you mean "{near[0]}"?'
+                    if near
+                    else f"declare it; known are: {', '.join(self.declared)}",
+                )
 
     async def ready(self) -> None:
         """Return when a decision can be made."""

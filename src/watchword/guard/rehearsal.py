@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from fastapi.routing import iter_route_contexts
 from starlette.routing import Mount
 
 from watchword.errors import ConfigError
-from watchword.guard.decisions import calls
+from watchword.guard.decisions import Decisions, calls
+from watchword.guard.jwks import Documents, RemoteKeys
 from watchword.guard.requirement import Requirement
+from watchword.guard.verifier import Verifier
+from watchword.rules.access import Expectation
 
 _SIGNS = ("PYTEST_VERSION", "PYTEST_CURRENT_TEST")  # pytest sets them while it runs
 
@@ -28,6 +32,27 @@ def only_in_tests() -> None:
             why="keys and users that tests make up would open a real server",
             fix="remove in_memory() and offline() from everything but tests",
         )
+
+
+@contextmanager
+def offline(
+    verifier: Verifier, decisions: Decisions, now: Callable[[], float], documents: Documents
+) -> Iterator[tuple[Expectation, frozenset[str]]]:
+    """Judge by another clock and by these documents; afterwards as before.
+
+    Raises:
+        ConfigError: pytest is not running.
+    """
+    only_in_tests()
+    keys, clock = verifier.keys, decisions.now
+    with ExitStack() as switched:
+        if isinstance(keys, RemoteKeys):
+            switched.enter_context(keys.answered_by(documents))
+        decisions.now = now
+        try:
+            yield verifier.expected, getattr(keys, "algorithms", frozenset())
+        finally:
+            decisions.now = clock
 
 
 def guards_of(app: Any) -> list[tuple[Any, Any]]:

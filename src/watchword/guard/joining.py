@@ -1,0 +1,63 @@
+"""How guards of several issuers decide as one: the issuer a token names chooses among them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from watchword.errors import InvalidToken
+from watchword.guard.decisions import Decisions, Verify
+from watchword.guard.loading import AccountOf, claimed_account
+from watchword.guard.presets import unverified_issuer
+from watchword.guard.verifier import Verifier
+from watchword.rules.access import AccessToken
+from watchword.seams import Account
+
+
+async def verified(verifiers: Sequence[Verifier], token: str, now: float) -> AccessToken:
+    """Verify a token by the verifiers of the issuer it names; one that accepts is enough.
+
+    Raises:
+        InvalidToken: none accepts it, or nobody knows its issuer.
+        Busy: the keys cannot be had.
+        Unavailable: the revocation log cannot be read.
+    """
+    if len(verifiers) == 1:
+        return await verifiers[0](token, now)
+    named = unverified_issuer(token)
+    refusal = InvalidToken("The access token is not valid.", detail="unknown issuer")
+    for verifier in verifiers:
+        if verifier.expected.issuer != named:
+            continue
+        try:
+            return await verifier(token, now)
+        except InvalidToken as error:
+            refusal = error
+    raise refusal
+
+
+def account_by_issuer(known: Mapping[str, AccountOf | None]) -> AccountOf:
+    """The account as the guard of the token's issuer knows it."""
+
+    async def account_of(token: AccessToken) -> Account | None:
+        return await (known[token.issuer] or claimed_account)(token)
+
+    return account_of
+
+
+def decisions(joined: Sequence[Decisions], verify: Verify, owner: Any) -> Decisions:
+    """The decisions of all at once: the first one's clock and metadata, everybody's scopes."""
+    first = joined[0]
+
+    async def all_ready() -> None:
+        for one in joined:  # a server among them is started before the first decision
+            await one.ready()
+
+    return Decisions(
+        verify,
+        lambda: first.now(),  # noqa: PLW0108 - tests give it another clock
+        declared={name: said for one in joined for name, said in one.declared.items()},
+        resource_metadata=first.resource_metadata,
+        ready=all_ready,
+        owner=owner,
+    )
