@@ -1,0 +1,129 @@
+"""Which keys sign now, and how processes come to agree about it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from watchword.crypto import jose
+from watchword.errors import ConfigError, InvalidToken
+from watchword.signing import JWKS_MAX_AGE, LEAD
+
+TYP = frozenset({"at+jwt"})
+NEW = "qT8vWm2Xc5Yb7Zn4Kj9Lh3Gf6Ds1Ap0R"
+
+
+async def test_the_first_keys_sign_at_once(build):
+    server = build()
+    await server.auth.start()
+    signing = server.auth.signing
+    assert signing.algorithms == ("ES256", "RS256")
+    token = signing.access_token({"sub": "x"}, server.clock())
+    assert jose.verify(token, signing.key_set(server.clock()), typ=TYP).claims == {"sub": "x"}
+    assert len(server.told("keys.rotated")) == 2
+
+
+async def test_one_algorithm_needs_one_key(build):
+    server = build(access_token_alg="RS256")
+    await server.auth.start()
+    assert server.auth.signing.algorithms == ("RS256",)
+    assert len((await server.get("/.well-known/jwks.json")).json()["keys"]) == 1
+
+
+@pytest.mark.attack("K-03", "Z-24")
+async def test_a_successor_is_published_before_it_signs(build):
+    server = build()
+    await server.auth.start()
+    signing, clock = server.auth.signing, server.clock
+    old = signing.ring.signer("ES256", clock())
+    clock.tick(90 * 86_400 + 1)
+    await server.auth.tidy()
+    kids = {key["kid"] for key in (await server.get("/.well-known/jwks.json")).json()["keys"]}
+    assert len(kids) == 4
+    assert signing.ring.signer("ES256", clock()).kid == old.kid
+    clock.tick(LEAD)
+    new = signing.ring.signer("ES256", clock())
+    assert new.kid != old.kid
+    assert new.kid in kids
+    assert LEAD > JWKS_MAX_AGE
+    clock.tick(7 * 86_400)
+    assert signing.key_set(clock()).knows(old.kid)
+    clock.tick(1)
+    assert not signing.key_set(clock()).knows(old.kid)
+
+
+@pytest.mark.attack("Z-24")
+async def test_processes_that_start_together_make_one_set_of_keys(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    servers = [build(database_url=url) for _ in range(4)]
+    await asyncio.gather(*(server.auth.start() for server in servers))
+    rows = servers[0].rows("SELECT alg FROM watchword_signing_keys ORDER BY alg")
+    assert [row[0] for row in rows] == ["ES256", "RS256"]
+
+
+@pytest.mark.attack("Z-24")
+async def test_another_process_sees_a_new_key_in_time(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    await one.add_user("johndoe")
+    two = build(database_url=url, now=one.clock)
+    await two.auth.start()
+    await one.auth.signing.rotate("ES256", even_if_young=True)
+    one.clock.tick(LEAD + 1)
+    token = (await one.login())["access_token"]
+    assert (await two.get("/guarded", token)).is_success, "the log tells it that keys changed"
+
+
+async def test_as_long_as_no_key_changes_the_ring_stays(build):
+    """Guards remember what they verified together with it; a new one would forget it all."""
+    server = build()
+    await server.auth.start()
+    signing = server.auth.signing
+    ring, keys = signing.ring, signing.key_set(server.clock())
+    for _ in range(3):
+        server.clock.tick(60)
+        await server.auth.tidy()
+    assert signing.ring is ring
+    assert signing.key_set(server.clock()) is keys
+    await signing.rotate("ES256", even_if_young=True)
+    assert signing.ring is not ring
+
+
+@pytest.mark.attack("Z-25")
+async def test_no_key_no_signature(build):
+    server = build(access_token_alg="Ed25519")
+    with pytest.raises(ConfigError, match="no signing key"):
+        server.auth.signing.access_token({}, server.clock())
+
+
+@pytest.mark.attack("S-12")
+async def test_a_copy_of_the_database_signs_nothing(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    for (sealed,) in one.rows("SELECT sealed FROM watchword_signing_keys"):
+        assert b"PRIVATE" not in sealed
+        assert sealed[:1] != b"\x30", "no DER either"
+    two = build(database_url=url, secret=NEW, now=one.clock)
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        await two.auth.start()
+    three = build(
+        database_url=url, secret=NEW, secret_previous=one.auth.settings.secret, now=one.clock
+    )
+    await three.auth.start()
+
+
+async def test_a_leaked_key_gives_way_at_once(build):
+    server = build()
+    await server.auth.start()
+    signing, clock = server.auth.signing, server.clock
+    old = signing.ring.signer("ES256", clock())
+    clock.tick(10)
+    assert await signing.rotate("ES256", at_once=True)
+    assert signing.ring.signer("ES256", clock()).kid != old.kid
+    token = signing.access_token({"sub": "x"}, clock())
+    assert jose.verify(token, signing.key_set(clock()), typ=TYP)
+    with pytest.raises(InvalidToken):
+        jose.verify(token, jose.KeySet([old.public()]), typ=TYP)
