@@ -1,8 +1,8 @@
 """Processes that are killed, and power that fails, between any two steps of a rotation.
 
-A nursery imports everything once and forks a process per run. The first of a pair
-serves one refresh and kills itself at the chosen point; the second is what comes up
-afterwards, where the client tries again with the token it holds.
+A nursery imports everything once and forks one process after the other. Each is what
+comes up after the last one's death, where the client tries again with the token it
+holds; then it serves one more refresh and kills itself at the chosen point.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import time
 from collections import Counter
 from contextlib import closing
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -71,7 +72,7 @@ def mortal_writer(driver, where, step):
     elif where == "opcode":
         driver._writer.set_progress_handler(tick, 1)
 
-async def post(app, **fields):
+async def post(**fields):
     body, sent = urlencode(fields).encode(), []
     async def receive():
         await asyncio.sleep(0)
@@ -89,50 +90,66 @@ async def post(app, **fields):
     }, receive, send)
     return sent[0]["status"], json.loads(b"".join(m.get("body", b"") for m in sent[1:]))
 
-def refreshed(app, token):
-    return post(app, grant_type="refresh_token", refresh_token=token)
+def refreshed(token):
+    return post(grant_type="refresh_token", refresh_token=token)
 
-async def dying(app, auth, run):
+async def dying(run, token, answer):
+    global now
+    if run["reuse"]:
+        answer((await refreshed(token))[1]["refresh_token"])
+        now += 60
     mortal_writer(auth.driver, run["where"], run["step"])
-    asked = refreshed(app, run["token"])
     step = run["step"] if run["where"] == "await" else -1
-    status, body = await Mortal(asked, step, run["delay"])
-    return status, body["refresh_token"]
+    _, body = await Mortal(refreshed(token), step, run["delay"])
+    answer(body.get("refresh_token"))
 
-async def fresh(app, auth, run):
+async def serve(run, answer):
+    '''What comes up after the last death; then, where one is wanted, the next.'''
+    global now
+    now = run["now"]
+    await auth.start()
     if run["first"]:
         hashed = await auth.passwords.hash("secret")
         await auth.store.add_user(StoredUser(Account("u1", "johndoe", scopes=("me",)), hashed))
     answers = []
-    for token in run["tokens"]:
-        status, body = await refreshed(app, token)
+    for token in run["held"]:
+        status, body = await refreshed(token)
         answers.append((status, body.get("refresh_token")))
     if answers and answers[-1][1]:
-        answers.append(((await refreshed(app, answers[-1][1]))[0], None))
-    _, body = await post(app, username="johndoe", password="secret")
-    return answers, body["refresh_token"]
-
-async def serve(run):
-    app = FastAPI()
-    auth = Auth(app, now=lambda: run["now"], **told)
-    await auth.start()
-    found = await globals()[run["what"]](app, auth, run)
+        answers.append(((await refreshed(answers[-1][1]))[0], None))
+    answer(answers)
+    if run["dying"]:
+        _, body = await post(username="johndoe", password="secret")
+        answer(body["refresh_token"])
+        await dying(run["dying"], body["refresh_token"], answer)
     auth.close()
-    return found
+
+now, app = 0.0, FastAPI()
+auth = Auth(app, now=lambda: now, **told)
 
 for line in sys.stdin:
     ours, theirs = os.pipe()
     child = os.fork()
     if not child:
-        os.write(theirs, json.dumps(asyncio.run(serve(json.loads(line)))).encode())
+        answer = lambda found: os.write(theirs, json.dumps(found).encode() + b"\\n")
+        asyncio.run(serve(json.loads(line), answer))
         os._exit(0)
     os.close(theirs)
-    with os.fdopen(ours) as answer:
-        text = answer.read()
+    with os.fdopen(ours) as lines:
+        answers = [json.loads(each) for each in lines]
     _, status = os.waitpid(child, 0)
     killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
-    print(json.dumps({"killed": killed, "answer": json.loads(text) if text else None}), flush=True)
+    print(json.dumps({"killed": killed, "answers": answers}), flush=True)
 """
+
+
+@dataclass
+class Run:
+    """One process: how it ended, what the tokens held were answered, what it said since."""
+
+    killed: bool
+    answers: list[tuple[int, str | None]]
+    rest: list[str]
 
 
 class Nursery:
@@ -156,15 +173,13 @@ class Nursery:
         self._process.stdin.write(json.dumps(told) + "\n")
         self._process.stdin.flush()
 
-    def run(self, what: str, **run: Any) -> dict[str, Any]:
+    def run(self, *held: str, now: float = NOW, first: bool = False, **dying: Any) -> Run:
+        """Present the tokens held; then sign in anew and die, if told where."""
         assert self._process.stdout is not None
-        self._say({"what": what, "now": NOW, **run})
-        return json.loads(self._process.stdout.readline())
-
-    def fresh(self, *tokens: str, first: bool = False, now: float = NOW) -> tuple[list[Any], str]:
-        """What each token is answered; then what the last successor is; then a new login."""
-        answers, token = self.run("fresh", tokens=tokens, first=first, now=now)["answer"]
-        return answers, token
+        self._say({"held": held, "now": now, "first": first, "dying": dying})
+        told = json.loads(self._process.stdout.readline())
+        answers, *rest = told["answers"]
+        return Run(told["killed"], [tuple(answer) for answer in answers], rest)
 
     def close(self) -> None:
         self._process.kill()
@@ -196,24 +211,22 @@ def rows(path: str, sql: str) -> list[Any]:
 def test_who_is_killed_while_rotating_costs_the_client_nothing(nursery):
     """It gets in once with the token it holds; never two lineages, never a dead family."""
     died: Counter[str] = Counter()
-    _, token = nursery.fresh(first=True)
-    assert len(points()) == 200
-    for number, (where, step, delay) in enumerate(points(), 1):
+    places, held = points(), []
+    assert len(places) == 200
+    for number, (where, step, delay) in enumerate([*places, ("await", -1, 0.0)]):
         place = (where, step, delay)
-        run = nursery.run("dying", token=token, where=where, step=step, delay=delay)
-        died[where] += run["killed"]
-        assert run["killed"] or run["answer"][0] == 200, place
-        # The answer may have been lost: then two of its requests hold the old token.
-        held = [token, token] if run["killed"] else [run["answer"][1]]
-        answers, token = nursery.fresh(*held)
-        assert [status for status, _ in answers] == [200] * (len(held) + 1), place
-        assert len({successor for _, successor in answers[:-1]}) == 1, place
-        if number % 20 == 0:
-            _all_live(nursery.path, number + 1)
+        dying = {"where": where, "step": step, "delay": delay, "reuse": False}
+        run = nursery.run(*held, first=not number, **dying)
+        assert [status for status, _ in run.answers] == [200] * (len(held) + bool(held)), place
+        assert len({successor for _, successor in run.answers[:-1]}) == bool(held), place
+        died[where] += run.killed
+        assert run.killed or len(run.rest) == 2, place
+        # An answer may have been lost: then two requests of the client hold the old token.
+        held = [run.rest[0]] * 2 if run.killed else [run.rest[1]]
+    _all_live(nursery.path, len(places) + 1)
     assert died["await"] >= 80
     assert died["statement"] >= 10
     assert died["opcode"] >= 30
-    assert sum(died.values()) >= 150, died
 
 
 def _all_live(path: str, families: int) -> None:
@@ -221,21 +234,20 @@ def _all_live(path: str, families: int) -> None:
     found = rows(path, f"SELECT generation, revoked_seq FROM {tables.grants.name}")
     assert len(found) == families
     assert {revoked for _, revoked in found} == {None}
-    assert {generation for generation, _ in found} <= {0, 2, 3}
-    assert [generation for generation, _ in found].count(0) == 1  # the next run's
+    assert {generation for generation, _ in found} <= {1, 2, 3}
 
 
 @pytest.mark.attack("Z-01", "T-24")
 def test_who_is_killed_while_ending_a_grant_ends_it_on_the_next_try(nursery):
     """A replayed token after the window: all of the ending is there, or nothing yet."""
-    _, spent = nursery.fresh(first=True)
-    for step in range(0, 26, 2):
-        answers, following = nursery.fresh(spent)
-        newest = answers[0][1]
-        nursery.run("dying", token=spent, where="statement", step=step, delay=0, now=NOW + 60)
-        answers, _ = nursery.fresh(spent, newest, now=NOW + 60)
-        assert [status for status, _ in answers] == [400, 400], step
-        spent = following
+    held: list[str] = []
+    steps = range(22)
+    for step in [*steps, 99]:
+        dying = {"where": "statement", "step": step, "delay": 0, "reuse": True}
+        run = nursery.run(*held, now=NOW + 100 * step, first=not step, **dying)
+        assert run.answers == [(400, None)] * len(held), step
+        held = run.rest[:2]
+        assert run.killed or step >= 18, step
     path = nursery.path
     log = rows(path, f"SELECT seq FROM {tables.rev.name} WHERE kind = 'grant' ORDER BY seq")
     ended = rows(
@@ -243,7 +255,7 @@ def test_who_is_killed_while_ending_a_grant_ends_it_on_the_next_try(nursery):
         f"SELECT revoked_seq FROM {tables.grants.name} WHERE revoked_seq IS NOT NULL ORDER BY 1",
     )
     assert log == ended
-    assert len(ended) == 13
+    assert len(ended) == len(steps) + 1
 
 
 REVOKER = """
