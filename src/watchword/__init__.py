@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from watchword.auth import Auth
+    from watchword.auth import Auth, SQLAlchemyUsers
     from watchword.guard import Guard
     from watchword.rules.access import AccessToken
     from watchword.seams import Account, ClaimsContext, Deny
 
 __version__ = "0.1.0"
-__all__ = ["AccessToken", "Account", "Auth", "ClaimsContext", "Deny", "Guard"]
+__all__ = ["AccessToken", "Account", "Auth", "ClaimsContext", "Deny", "Guard", "SQLAlchemyUsers"]
 
 _DOORS = {
     "AccessToken": "watchword.rules.access",
@@ -24,6 +24,7 @@ _DOORS = {
     "ClaimsContext": "watchword.seams",
     "Deny": "watchword.seams",
     "Guard": "watchword.guard",
+    "SQLAlchemyUsers": "watchword.auth",
 }
 
 
