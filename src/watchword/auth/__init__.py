@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from watchword import settings as settings_module
 from watchword.auth.mounting import mount
-from watchword.auth.parts import Given, Parts, built
+from watchword.auth.parts import Given, Parts, built, declared
 from watchword.auth.running import have_first_party, live_with
 from watchword.endpoints import wellknown
 from watchword.endpoints.hooks import Hook
@@ -29,15 +29,16 @@ from watchword.guard.requirement import Requirement
 from watchword.rules import claims
 from watchword.rules.access import AccessToken
 from watchword.rules.needs import Need
-from watchword.rules.scopes import Scopes, well_formed
+from watchword.rules.scopes import Scopes
 from watchword.seams import Account, ClaimsContext, LoginContext, Users
 from watchword.store import schema
+from watchword.store.adopted import SQLAlchemyUsers
 from watchword.store.counters import SqliteCounters
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
-__all__ = ["Auth"]
+__all__ = ["Auth", "SQLAlchemyUsers"]
 
 log = logging.getLogger("watchword")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -79,7 +80,7 @@ class Auth(Guard):
         self._in_test = False
         self.events = Events()
         self._given = Given(
-            scopes=_declared(scopes or {}),
+            scopes=declared(scopes or {}),
             roles={name: tuple(patterns) for name, patterns in (roles or {}).items()},
             users=users,
             now=now,
@@ -285,15 +286,3 @@ class Auth(Guard):
             return function
 
         return decorate
-
-
-def _declared(scopes: Mapping[str, str]) -> dict[str, str]:
-    for name in scopes:
-        if not well_formed(name):
-            raise ConfigError(
-                f"The scope {name!r} cannot be used.",
-                why="a scope is printable ASCII without spaces, quotes and backslashes "
-                "(RFC 6749 section 3.3)",
-                fix='scopes={"items:read": "See your items"}',
-            )
-    return dict(scopes)

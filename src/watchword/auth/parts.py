@@ -20,10 +20,11 @@ from watchword.limits import Fallback, Limit, Limits, ProcessCounters
 from watchword.rules import claims
 from watchword.rules.access import AccessToken, Expectation
 from watchword.rules.forwarded import TrustedProxies
-from watchword.rules.scopes import Scopes, expanded
+from watchword.rules.scopes import Scopes, expanded, well_formed
 from watchword.seams import Account, Unavailable, Users
 from watchword.settings import Settings
 from watchword.signing import Signing
+from watchword.store.adopted import SQLAlchemyUsers
 from watchword.store.counters import FAULTS, SqliteCounters
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
@@ -83,6 +84,8 @@ def built(settings: Settings, given: Given) -> Parts:
     revocations = Revocations(store)
     keys = OwnKeys(signing, revocations)
     users = given.users or BuiltinUsers(store, passwords, given.now)
+    if isinstance(users, SQLAlchemyUsers):
+        users.bind(store, passwords, given.now)
     counters = _counters(settings, driver)
 
     def verifier(audience: str | None) -> Verifier:
@@ -123,6 +126,23 @@ def built(settings: Settings, given: Given) -> Parts:
         anywhere=anywhere,
         bench=bench,
     )
+
+
+def declared(scopes: Mapping[str, str]) -> dict[str, str]:
+    """The scopes an app declares, if tokens can carry them.
+
+    Raises:
+        ConfigError: a name that no token could carry.
+    """
+    for name in scopes:
+        if not well_formed(name):
+            raise ConfigError(
+                f"The scope {name!r} cannot be used.",
+                why="a scope is printable ASCII without spaces, quotes and backslashes "
+                "(RFC 6749 section 3.3)",
+                fix='scopes={"items:read": "See your items"}',
+            )
+    return dict(scopes)
 
 
 def _exchanges(settings: Settings) -> dict[str, Exchange]:
