@@ -29,7 +29,7 @@ CLASSES = [
 def test_every_refusal_has_the_form_of_rfc_6749(kind, caplog):
     caplog.set_level(logging.DEBUG)
     answer = answers.refusal(
-        kind("Why.", **({} if kind.__name__ in ("StaleLogin",) else {"detail": "INNER"}))
+        kind("Why.", **({} if kind.__name__ == "StaleLogin" else {"detail": "INNER"}))
     )
     assert answer.status_code == kind.status
     assert json.loads(answer.body)["error"] == (kind.code or "invalid_token")

@@ -77,13 +77,13 @@ async def test_nothing_of_what_was_asked_is_a_refusal(server, refused, asked):
 
 async def test_roles_are_scopes_by_their_patterns(build):
     server = build(
-        scopes={"items:read": "r", "items:write": "w", "admin": "a"},
-        roles={"editor": ["items:*"], "ghost": ["nothing:*"]},
+        scopes={"me": "m", "items": "i", "items:read": "r", "items:write": "w", "admin": "a"},
+        roles={"editor": ["items:*", "me"], "ghost": ["nothing:*"]},
     )
     await server.auth.start()
     await server.add_user("johndoe", scopes="undeclared", roles=("editor", "ghost", "unknown"))
     tokens = await server.login()
-    assert tokens["scope"] == "items:read items:write"
+    assert tokens["scope"] == "items:read items:write me"
     assert (await claims_of(server, tokens))["roles"] == ["editor", "ghost", "unknown"]
 
 
