@@ -273,7 +273,7 @@ async def test_signed_out_everywhere_is_dead_everywhere(server):
     assert await alive(await server.login()) == (True, True), "in the very same second"
 
 
-@pytest.mark.attack("L-35", "L-26")
+@pytest.mark.attack("L-35", "L-26", "B-12")
 async def test_an_embedders_user_who_is_gone_refreshes_no_more(build, refused):
     class People:
         """Somebody else's table of users."""
