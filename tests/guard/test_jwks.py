@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 
 import pytest
 
-from watchword.errors import Busy
+from watchword import Guard
+from watchword.errors import Busy, InvalidToken
 from watchword.guard import jwks
 from watchword.guard.jwks import COOL_DOWN, FRESH, HARD_LIMIT, RemoteKeys
 
@@ -91,6 +93,23 @@ async def test_unknown_keys_cause_one_fetch_per_cool_down(issuer) -> None:
     assert (await keys.missed(later)).knows("k2"), "a failure keeps what there is"
     await keys.missed(later + 1)
     assert issuer.asked["/jwks"] == 3
+
+
+@pytest.mark.attack("J-39")
+async def test_ten_thousand_unknown_keys_cause_one_fetch_and_stop_nobody(issuer) -> None:
+    guard = Guard(issuer=issuer.url, audience="orders", now=lambda: NOW)
+    good = issuer.token()
+    await guard._verify(good, NOW)
+    stranger = issuer.new_key("stranger")
+    payload = issuer.token(key=stranger).split(".", 1)[1]
+    later = NOW + COOL_DOWN + 1
+    for number in range(10_000):
+        head = f'{{"alg":"ES256","typ":"JWT","kid":"{number}"}}'.encode()
+        name = base64.urlsafe_b64encode(head).decode().rstrip("=")
+        with pytest.raises(InvalidToken):
+            await guard._verify(f"{name}.{payload}", later)
+    assert issuer.asked["/jwks"] == 2
+    assert (await guard._verify(good, later)).sub == "u1"
 
 
 async def test_the_caller_may_go_away_without_ending_the_fetch(issuer) -> None:
