@@ -4,7 +4,6 @@ The rows come from the app's own tables. A route that is not in the table below 
 so that whoever adds one says who may use it.
 """
 
-import itertools
 from typing import Annotated, Any
 
 import pytest
