@@ -80,8 +80,10 @@ async def test_a_user_called_like_a_client_cannot_pass_for_it(build, refused):
     server = build()
     await server.auth.start()
     await server.add_user("odd", sub="watchword")
-    answer = await server.post("/token", {"username": "odd", "password": "secret"})
+    with server.unchanged():
+        answer = await server.post("/token", {"username": "odd", "password": "secret"})
     refused(answer, 400, "invalid_grant")
+    assert not server.told("login.succeeded")
 
 
 async def test_a_token_lives_as_long_as_it_says(build):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from watchword.errors import InvalidScope, InvalidTarget, UnauthorizedClient
+from watchword.errors import InvalidGrant, InvalidScope, InvalidTarget, UnauthorizedClient
 from watchword.rules.clients import FIRST_PARTY, Client, usable_id
 from watchword.rules.scopes import Scopes
 
@@ -93,3 +93,10 @@ def test_resources_are_exact():
 )
 def test_a_clients_id_is_plain_and_nobodys_subject(name, good):
     assert usable_id(name) is good
+
+
+@pytest.mark.attack("T-32")
+def test_a_user_called_like_the_client_cannot_pass_for_it():
+    client().must_differ_from("u_job")
+    with pytest.raises(InvalidGrant):
+        client().must_differ_from("job")

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from watchword.endpoints import answers, client_auth, forms
-from watchword.errors import InvalidGrant, UnsupportedGrantType
+from watchword.errors import UnsupportedGrantType
 from watchword.events import TokenIssued
 from watchword.exchanges.bench import Bench, Caller, Entitlement
 from watchword.rules import claims, params
@@ -61,9 +61,8 @@ async def minted(
     earned: Entitlement, client: Client, grant_type: str, caller: Caller, at: Bench
 ) -> str:
     """Sign the access token, after everything else has been committed."""
-    if earned.subject == client.id and earned.grant_id is not None:
-        # A user called like a client could pass for it (RFC 9700 section 4.15).
-        raise InvalidGrant("The user cannot use this client.", detail="subject equals client id")
+    if earned.grant_id is not None:
+        client.must_differ_from(earned.subject)  # RFC 9700 section 4.15, whatever the exchange
     extra = None
     if at.add_claims is not None:
         extra = await at.add_claims(

@@ -28,6 +28,7 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
         BadCredentials: one answer for every reason.
         TooManyRequests, Busy: a limit or the hash queue is full; nothing was hashed.
         InvalidScope: nothing of what was asked may be granted.
+        InvalidGrant: the user is called like the client.
     """
     now = at.now()
     normalised(ask.password)  # refused before it is counted or hashed
@@ -94,6 +95,7 @@ async def _proven(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) -
         raise _refusal(ask, client, caller, at, "wrong password")
     if account.disabled:
         raise _refusal(ask, client, caller, at, "disabled")
+    client.must_differ_from(account.sub)  # before there is a grant that nobody can use
     for hook in at.before_login:
         try:
             await hook(LoginContext(account, client.id, caller.ip), caller)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from watchword.errors import InvalidScope, InvalidTarget, UnauthorizedClient
+from watchword.errors import InvalidGrant, InvalidScope, InvalidTarget, UnauthorizedClient
 from watchword.rules.scopes import Scopes
 
 FIRST_PARTY = "watchword"  # the built-in client of the tutorial's calls
@@ -63,6 +63,15 @@ class Client:
         )
         if never or grant_type not in self.grants:
             raise UnauthorizedClient("This client may not use this grant type.")
+
+    def must_differ_from(self, subject: str) -> None:
+        """Refuse a user called like this client, who could pass for it (RFC 9700 section 4.15).
+
+        Raises:
+            InvalidGrant: subject and client id are equal.
+        """
+        if subject == self.id:
+            raise InvalidGrant("The user cannot use this client.", detail="subject is client id")
 
     def scopes_for(self, ask: Scopes) -> Scopes:
         """The scopes a client gets for itself: what it asks, or all it may have.
