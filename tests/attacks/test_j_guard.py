@@ -176,7 +176,7 @@ async def test_a_revoked_token_in_another_spelling(ran):
         await refused(ran, forged, statuses=(401, 400))
 
 
-@pytest.mark.attack("J-21", "J-22", "J-23", "J-25", "J-26", "J-30", "J-31", "J-43", "J-48")
+@pytest.mark.attack("P-11", "J-21", "J-22", "J-23", "J-25", "J-26", "J-30", "J-31", "J-43", "J-48")
 @pytest.mark.parametrize(
     "change",
     [{"exp": value} for value in (..., "9999999999", -1, True, [1], None, 2**63, 0, 1e308)]
@@ -194,6 +194,7 @@ async def test_a_revoked_token_in_another_spelling(ran):
     ]
     + [{"sub": value} for value in (7, [], "", "x" * 10_000, ..., None)]
     + [{"scope": value} for value in (["me"], 7, {"me": 1})]
+    + [{"cnf": {"jkt": "x"}}, {"cnf": {"x5t#S256": "x"}}, {"cnf": "x"}]
     + [{"client_id": ...}, {"jti": ...}, {"rev": ...}, {"rev": "1"}, {"rev": True}],
 )  # fmt: skip
 async def test_claims_of_another_shape(ran, change):

@@ -32,7 +32,7 @@ def refused(expected=OURS, now=NOW, **changes) -> bool:
 
 
 def test_a_good_token() -> None:
-    found = judged(claims(auth_time=NOW, roles=["editor"], fid="f", cnf={"jkt": "x"}), OURS, NOW)
+    found = judged(claims(auth_time=NOW, roles=["editor"], fid="f"), OURS, NOW)
     assert isinstance(found, AccessToken)
     assert found.scopes == ("a", "b") and found.roles == ("editor",) and found.fid == "f"
     assert found.audience == ("https://api.example",) and not found.is_client

@@ -42,7 +42,6 @@ class AccessToken:
     acr: str | None = None
     sid: str | None = None
     jti: str | None = None
-    cnf: Mapping[str, Any] | None = None
     roles: tuple[str, ...] = ()
     fid: str | None = None
     rev: int | None = None
@@ -139,7 +138,10 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
     rev = claims.get("rev") if expected.strict else None
     if expected.strict and (not isinstance(rev, int) or isinstance(rev, bool)):
         raise _refused("rev is not a number")
-    cnf = claims.get("cnf")
+    if claims.get("cnf") is not None:
+        # Bound to a key that nobody has shown: as a bearer token it is a stolen one
+        # (RFC 9449 section 7.1, RFC 8705 section 3).
+        raise _refused("bound to a key, and sent as a bearer token")
     return AccessToken(
         sub=subject,
         client_id=client_id or "",
@@ -153,7 +155,6 @@ def judged(claims: Mapping[str, Any], expected: Expectation, now: float) -> Acce
         acr=_text(claims, "acr"),
         sid=_text(claims, "sid"),
         jti=jti,
-        cnf=cnf if isinstance(cnf, dict) else None,
         roles=expected.roles_of(claims),
         fid=_text(claims, "fid"),
         rev=rev,
