@@ -18,7 +18,7 @@ from bench.subjects import (
 # FastAPI tries its routes in order, a few microseconds each; the open ones stand on both sides of
 # the guarded one, so that its place in the list cancels out.
 OPEN, GUARDED = "/open /open-after", "/guarded"
-RATIO, OVERHEAD = "guarded / open", "guard, CPU us"
+RATIO, BY_CPU = "guarded / open", "the same by CPU"
 
 
 def get(one: Running, paths: str, headers: dict[str, str], seconds: float) -> Load:
@@ -47,8 +47,10 @@ def measure(pace: Pace) -> Outcome:
         outcome.add(name, "open, requests/s", rates[name, OPEN])
         outcome.add(name, "guarded, requests/s", rates[name, GUARDED])
         outcome.add(name, RATIO, paired(rates[name, GUARDED], rates[name, OPEN]))
-        both = zip(cpu[name, GUARDED], cpu[name, OPEN], strict=True)
-        outcome.add(name, OVERHEAD, [guarded - unguarded for guarded, unguarded in both])
+        before, after = cpu[name, OPEN], cpu[name, GUARDED]
+        outcome.add(name, "open, CPU us", before)
+        outcome.add(name, "guarded, CPU us", after)
+        outcome.add(name, BY_CPU, paired(before, after))
     claim(outcome)
     outcome.notes.append(
         "Each design with its own algorithm: watchword ES256 with instant revocation, the others "
@@ -60,9 +62,13 @@ def measure(pace: Pace) -> Outcome:
 
 
 def claim(outcome: Outcome) -> None:
-    """Hold Watchword against its two targets."""
+    """Hold Watchword against its targets, by rate and by CPU time: other work disturbs the first."""
+    for measured, why in ((RATIO, "by rate"), (BY_CPU, "by CPU")):
+        if ratio := outcome.find("watchword", measured):
+            outcome.claim(f"guarded / open, {why}", ratio.median, least=0.90)
     ours, theirs = (outcome.find(name, "guarded, requests/s") for name in ("watchword", "tutorial"))
-    ratio = outcome.find("watchword", RATIO)
-    if ours and theirs and ratio:
-        outcome.claim("guarded / open", ratio.median, least=0.90)
-        outcome.claim("guarded / tutorial's guarded", ours.median / theirs.median, least=1.5)
+    if ours and theirs:
+        outcome.claim("guarded / tutorial's, by rate", ours.median / theirs.median, least=1.5)
+    ours, theirs = (outcome.find(name, "guarded, CPU us") for name in ("watchword", "tutorial"))
+    if ours and theirs:
+        outcome.claim("guarded / tutorial's, by CPU", theirs.median / ours.median, least=1.5)
