@@ -286,6 +286,29 @@ async def test_a_client_may_know_its_own_tokens(server):
 
 
 @pytest.mark.attack("V-11")
+async def test_who_revokes_need_not_know_how_long_tokens_live(build, tmp_path):
+    """The command line, or a server whose setting was shortened since, revokes for good."""
+    at = f"sqlite:///{tmp_path}/w.db"
+    long = build(database_url=at, access_ttl="24h")
+    await long.auth.start()
+    await long.add_user("johndoe")
+    token = (await long.login())["access_token"]
+    short = build(database_url=at, access_ttl="30s", now=long.clock)
+    await short.auth.start()
+    assert (await long.get("/guarded", token)).is_success
+    await short.auth.store.set_disabled("u_johndoe", long.clock(), disabled=True)
+    for _ in range(23):
+        assert (await long.get("/guarded", token)).status_code == 401
+        assert (await short.get("/guarded", token)).status_code == 401
+        long.clock.tick(3600)
+        await short.auth.store.sweep(long.clock())
+        await short.add_user(f"another{long.clock()}")  # a commit: guards look, and forget
+    anew = build(database_url=at, access_ttl="24h", now=long.clock)
+    await anew.auth.start()
+    assert (await anew.get("/guarded", token)).status_code == 401
+
+
+@pytest.mark.attack("V-11")
 async def test_what_was_active_a_moment_ago_is_looked_at_again(server):
     """The cache of verified tokens is judged anew: scope, revocation, expiry."""
     header = await watcher(server, server.auth.settings.audience)

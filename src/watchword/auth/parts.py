@@ -20,6 +20,7 @@ from watchword.limits import Fallback, Limit, Limits, ProcessCounters
 from watchword.rules import claims
 from watchword.rules.access import AccessToken, Expectation
 from watchword.rules.forwarded import TrustedProxies
+from watchword.rules.revoking import LONGEST_LIFE
 from watchword.rules.scopes import Scopes, expanded, well_formed
 from watchword.seams import Account, Unavailable, Users
 from watchword.settings import Settings
@@ -77,7 +78,7 @@ def built(settings: Settings, given: Given) -> Parts:
         ConfigError: a limit or a proxy is not of its form.
     """
     driver = Sqlite(settings.database_path)
-    store = SqlStore(driver, token_life=settings.access_ttl)
+    store = SqlStore(driver, token_life=LONGEST_LIFE)
     cost = Cost(settings.hash_memory_kib, settings.hash_passes)
     passwords = Passwords(cost, patience=settings.hash_wait)
     signing = Signing(store, settings, given.events, given.now)

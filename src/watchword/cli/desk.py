@@ -12,6 +12,7 @@ from watchword.cli.output import NotFound
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.errors import ConfigError
 from watchword.events import Events
+from watchword.rules.revoking import LONGEST_LIFE
 from watchword.seams import Account
 from watchword.settings import Settings
 from watchword.signing import Signing
@@ -76,7 +77,7 @@ async def opened() -> AsyncIterator[Desk]:
         )
     try:
         schema.prepare(driver, upgrade=settings.migrate == "auto")
-        store = SqlStore(driver, token_life=settings.access_ttl)
+        store = SqlStore(driver, token_life=LONGEST_LIFE)
         yield Desk(settings, driver, store, clock())
     finally:
         driver.close()

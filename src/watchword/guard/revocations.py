@@ -16,7 +16,7 @@ from watchword.seams import Revocation, RevocationLog
 
 
 class Revocations:
-    """The live part of the log in memory; bounded by what was revoked in the last minutes."""
+    """The live part of the log in memory; bounded by what was revoked in the last day."""
 
     __slots__ = ("_dead", "_ends", "_log", "_taking", "config_changes", "position")
 

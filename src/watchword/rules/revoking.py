@@ -15,6 +15,9 @@ from watchword.rules.access import AccessToken
 # Seconds that a revocation is remembered beyond its end: where a clock leaps forward and
 # comes back, tokens that had run out live again, and what ended them must still be known.
 GRACE = 3600.0
+# Seconds that an access token may live at most, whatever a process is told its life is: who
+# revokes (the command line, a server whose setting was just shortened) need not be who minted.
+LONGEST_LIFE = 86_400.0
 BY_POSITION = ("user", "client")  # dead if minted before the entry
 OUTRIGHT = ("grant", "jti")  # dead whenever named
 

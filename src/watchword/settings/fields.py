@@ -13,6 +13,7 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
+from watchword.rules.revoking import LONGEST_LIFE
 from watchword.settings.sources import PREFIX, DotEnv, NamedFiles, Toml
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -107,7 +108,7 @@ class Settings(BaseSettings):
         "short, because guards elsewhere that cannot follow revocations must wait it out",
         group="lifetimes",
         ge=30,
-        le=86_400,
+        le=LONGEST_LIFE,
     )
     refresh_ttl: Seconds = option(
         30 * 86_400.0, "a grant unused for so long ends", group="lifetimes", ge=60
