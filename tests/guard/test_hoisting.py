@@ -1,10 +1,13 @@
 """Requirements that stand in front of their route: sooner than FastAPI's, never weaker."""
 
+import copy
+import gc
 from typing import Annotated, Any
 
 import pytest
 from fastapi import APIRouter, Body, Depends, FastAPI
 from fastapi.routing import APIRoute, iter_route_contexts
+from starlette.routing import compile_path
 
 from watchword import AccessToken, Auth
 from watchword.guard.hoisting import Guarded, hoist
@@ -78,6 +81,43 @@ async def test_what_nobody_takes_moves_and_nothing_else(shop) -> None:
         "/guarded", "/orders", "/outer/inner/deep", "/twice/outer/inner/deep",
     }  # fmt: skip
     assert guarded(shop.app.state.sub.routes) == {"/report"}
+
+
+async def test_a_copy_of_a_route_is_as_guarded_as_the_route(build) -> None:
+    """It shares the dependant and the handler, but not the check in front."""
+    other = FastAPI()
+
+    def copied(app: FastAPI, auth: Auth) -> None:
+        for path, into in (("/here", app), ("/there", other)):
+
+            @app.get(f"/of{path}", dependencies=[auth.require("items")])
+            async def of() -> str:
+                return "served"
+
+            twin = copy.copy(app.routes[-1])
+            twin.path_regex, twin.path_format, twin.param_convertors = compile_path(path)
+            into.router.routes.append(twin)
+
+    made = build(copied)
+    await made.auth.start()
+    await made.add_user("johndoe")
+    for path in ("/of/here", "/here", "/of/there"):
+        assert (await made.get(path)).status_code == 401
+        assert (await made.get(path, await token(made))).json() == "served"
+    made.app.mount("/other", other)
+    assert (await made.get("/other/there")).status_code == 401
+    assert guarded(made.app.routes) == {"/guarded"}
+
+
+async def test_what_cannot_be_seen_to_be_alone_stays(build) -> None:
+    made = build()
+    gc.freeze()
+    try:
+        await made.auth.start()
+    finally:
+        gc.unfreeze()
+    assert guarded(made.app.routes) == set()
+    assert (await made.get("/guarded")).status_code == 401
 
 
 async def test_the_guard_decides_before_every_other_dependency(shop) -> None:

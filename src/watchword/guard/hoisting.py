@@ -9,12 +9,16 @@ decide first, and a refused request's body is never parsed.
 Two objects change together, and only here: the dependant that the route's handler
 works from loses the requirement, and the route's app gains the check in front. The
 route itself keeps a full copy for the schema. A route that is built anew later is
-built from the full list, hence guarded by FastAPI again: slower, never open.
+built from the full list, hence guarded by FastAPI again: slower, never open. A copy of
+a route works from the same dependant without being the route that is changed; where
+there is one, both stay as they were.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import gc
+from collections import Counter
 from typing import Any
 
 from fastapi.dependencies.models import Dependant
@@ -28,15 +32,28 @@ from watchword.guard.requirement import Requirement
 
 def hoist(routes: Any) -> int:
     """Move what can move, in these routes and everything below; returns how many moved."""
+    return _hoist(routes, _holders())
+
+
+def _hoist(routes: Any, holders: Counter[int]) -> int:
     moved = 0
     for context in iter_route_contexts(routes):
         route = context.original_route
         if isinstance(route, Mount):
-            moved += hoist(getattr(route, "routes", None) or ())
+            moved += _hoist(getattr(route, "routes", None) or (), holders)
         elif isinstance(route, APIRoute):
             # An included route is served by what was made of it at its place.
-            moved += _hoist_one(getattr(context, "_effective_route", route))
+            served = getattr(context, "_effective_route", route)
+            # Not fewer either: what `gc.freeze` hides could be shared unseen.
+            if holders[id(getattr(served, "dependant", None))] == (served is route):
+                moved += _hoist_one(served)
     return moved
+
+
+def _holders() -> Counter[int]:
+    """How many routes of this process, wherever they are, work from each dependant."""
+    routes = (thing for thing in gc.get_objects() if issubclass(type(thing), APIRoute))
+    return Counter(id(route.dependant) for route in routes if hasattr(route, "dependant"))
 
 
 def _hoist_one(served: Any) -> int:
