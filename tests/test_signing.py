@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from cryptography.hazmat.primitives.serialization import load_der_private_key
 
 from watchword.crypto import jose
 from watchword.errors import ConfigError, InvalidToken
@@ -105,7 +106,9 @@ async def test_a_copy_of_the_database_signs_nothing(build, tmp_path):
     await one.auth.start()
     for (sealed,) in one.rows("SELECT sealed FROM watchword_signing_keys"):
         assert b"PRIVATE" not in sealed
-        assert sealed[:1] != b"\x30", "no DER either"
+        for start in (sealed, sealed[12:]):  # the nonce comes first
+            with pytest.raises(ValueError):
+                load_der_private_key(start, password=None)
     two = build(database_url=url, secret=NEW, now=one.clock)
     with pytest.raises(ConfigError, match="cannot be opened"):
         await two.auth.start()
