@@ -51,6 +51,6 @@ def measure(pace: Pace) -> Outcome:
         outcome.claim("logins / bare hashes", ours.median, least=0.9)
     outcome.notes.append(
         "Argon2id, 19 MiB, 2 passes, 1 lane for everyone; the bare rate "
-        "on one thread, as many as Watchword takes on one core."
+        "on one thread, as many as Watchword takes on one core. A refused login is tried again at once."
     )
     return outcome

@@ -87,6 +87,6 @@ def measure(pace: Pace) -> Outcome:
         outcome.claim("guarded p99, storm / idle", ours.median, most=3)
     outcome.notes.append(
         f"{RATE} guarded requests/s by the clock; latency counts from the moment a request was "
-        "due, and an unanswered one counts as long as it waited."
+        "due, and an unanswered one counts as long as it waited. A refused login is tried again at once."
     )
     return outcome

@@ -1,5 +1,6 @@
 """POST /token and its twins: the tutorial's calls and the right answers."""
 
+import httpx2
 import pytest
 
 LOGIN = {"username": "johndoe", "password": "secret"}
@@ -96,3 +97,18 @@ async def test_a_token_lives_as_long_as_it_says(build):
     assert (await server.get("/guarded", tokens["access_token"])).is_success
     server.clock.tick(1)
     assert (await server.get("/guarded", tokens["access_token"])).status_code == 401
+
+
+@pytest.mark.attack("L-09")
+async def test_what_a_server_in_front_made_of_a_header_is_no_address(build):
+    """uvicorn believes local peers by default, and then gives a client port of 0."""
+    server = build()
+    await server.auth.start()
+    await server.add_user("johndoe")
+    for n in range(6):
+        transport = httpx2.ASGITransport(app=server.app, client=(f"203.0.113.{n}", 0))
+        async with httpx2.AsyncClient(
+            transport=transport, base_url="http://localhost:8000"
+        ) as http:
+            answer = await http.post("/token", data={"username": "johndoe", "password": "wrong"})
+    assert answer.status_code == 429

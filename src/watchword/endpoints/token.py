@@ -94,5 +94,9 @@ async def minted(
 def caller_of(request: Request, at: Bench) -> Caller:
     """Where a request comes from, behind declared proxies only."""
     peer = request.client.host if request.client else None
+    if request.client is not None and request.client.port == 0:
+        # No socket has port 0: the server in front of us (uvicorn, by default, for local
+        # peers) has put in what a header claims. Whom to believe is for our own settings.
+        peer = "127.0.0.1"
     ip = at.proxies.client_ip(peer, request.scope["headers"], at.settings.forwarded_header)
     return Caller(ip, request)
