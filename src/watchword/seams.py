@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from watchword.crypto.keys import StoredKey
 from watchword.errors import WatchwordError
-from watchword.rules.clients import Client
-from watchword.rules.refresh import Grant, RefreshToken
-from watchword.rules.scopes import Scopes
+
+if TYPE_CHECKING:  # a guard needs these names for none of its work
+    from watchword.crypto.keys import StoredKey
+    from watchword.rules.clients import Client
+    from watchword.rules.refresh import Grant, RefreshToken
+    from watchword.rules.scopes import Scopes
 
 
 @dataclass(frozen=True, slots=True)
