@@ -18,13 +18,22 @@ from bench.subjects import (
 # FastAPI tries its routes in order, a few microseconds each; the open ones stand on both sides of
 # the guarded one, so that its place in the list cancels out.
 OPEN, GUARDED = "/open /open-after", "/guarded"
+CONNECTIONS = 64  # sixteen left the server idle for a sixth of the time
 RATIO, BY_CPU = "guarded / open", "the same by CPU"
 
 
 def get(one: Running, paths: str, headers: dict[str, str], seconds: float) -> Load:
     """Load some paths in turn; the open ones get the token too, so that all parse the same bytes."""
     env = {"BENCH_PATHS": paths}
-    storm = start_wrk(one.server, "/", seconds, headers=headers, script="get.lua", env=env)
+    storm = start_wrk(
+        one.server,
+        "/",
+        seconds,
+        connections=CONNECTIONS,
+        headers=headers,
+        script="get.lua",
+        env=env,
+    )
     return storm.wait().clean()
 
 
