@@ -285,13 +285,20 @@ async def test_one_token_is_verified_once_for_all_guards_in_front_and_behind(
 ) -> None:
     asked: list[str] = []
     decisions = shop.auth._decisions
-    verify = decisions._verify
+    verify, recall = decisions._verify, decisions._recall
 
     async def counted(text: str, now: float) -> AccessToken:
         asked.append(text)
         return await verify(text, now)
 
+    def recalled(text: bytes, now: float) -> AccessToken | None:
+        found = recall(text, now)
+        if found is not None:
+            asked.append(text.decode())
+        return found
+
     monkeypatch.setattr(decisions, "_verify", counted)
+    monkeypatch.setattr(decisions, "_recall", recalled)
     mine = await token(shop)
     for _ in range(2):
         assert (await shop.get("/twice/outer/inner/deep", mine)).status_code == 200

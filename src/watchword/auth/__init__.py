@@ -101,6 +101,7 @@ class Auth(Guard):
                 token_url=token_path.lstrip("/"),
                 hints=self.settings.is_development,
                 ready=self.start,
+                recall=self._recall_when_started,
                 owner=self,
             )
         )
@@ -233,6 +234,9 @@ class Auth(Guard):
     def may_have(self, account: Account) -> Scopes:
         """The scopes an account may have: its own and its roles', as far as declared."""
         return self._given.may_have(account)
+
+    def _recall_when_started(self, text: bytes, now: float) -> AccessToken | None:
+        return self._recall(text, now) if self._started else None
 
     async def _account(self, found: AccessToken) -> Account | None:
         account = await self.users.by_subject(found.sub)

@@ -11,13 +11,14 @@ from typing import Any
 from starlette.types import Scope
 
 from watchword.errors import Busy, ConfigError, NoUser, OAuthError
-from watchword.guard.bearer import Challenge, challenge, token_of
+from watchword.guard.bearer import Challenge, challenge, plain_token, token_of
 from watchword.rules.access import AccessToken
 from watchword.seams import Unavailable
 
 NEEDED = "watchword.needed"  # where a route's scopes stand in a request's scope
 log = logging.getLogger("watchword.guard")
 
+Recall = Callable[[bytes, float], AccessToken | None]
 Verify = Callable[[str, float], Awaitable[AccessToken]]
 
 
@@ -32,6 +33,7 @@ class Decisions:
         token_url: where /docs logs in; None for a guard without a server.
         hints: whether refusals say how to fix the cause.
         ready: awaited before the first decision.
+        recall: a token verified before, if it is still good, without awaiting anything.
         owner: the guard whose decisions these are.
     """
 
@@ -45,6 +47,7 @@ class Decisions:
         token_url: str | None = None,
         hints: bool = False,
         ready: Callable[[], Awaitable[None]] | None = None,
+        recall: Recall | None = None,
         owner: Any = None,
     ) -> None:
         self._verify = verify
@@ -54,6 +57,7 @@ class Decisions:
         self.token_url = token_url
         self._hints = hints
         self._ready = ready
+        self._recall = recall
         self.owner = owner
         self._memo = f"watchword.token.{id(self)}"
 
@@ -79,6 +83,24 @@ class Decisions:
         if self._ready is not None:
             await self._ready()
 
+    def recalled(self, scope: Scope) -> AccessToken | None:
+        """The request's token, when it was verified before: most requests end here.
+
+        Raises:
+            Busy: the means to tell whether it is still good are away.
+        """
+        token: AccessToken | None = scope.get(self._memo)
+        if token is None and self._recall is not None:
+            text = plain_token(scope)
+            if text is not None:
+                try:
+                    token = self._recall(text, self.now())
+                except Unavailable as fault:
+                    raise _away(fault) from fault
+                if token is not None:
+                    scope[self._memo] = token
+        return token
+
     async def token_of(self, scope: Scope) -> AccessToken:
         """The verified token of a request: verified once, however many dependencies ask.
 
@@ -101,8 +123,7 @@ class Decisions:
             await self.ready()
             return await self._verify(text, self.now())
         except Unavailable as fault:
-            # Fail closed, but not with 401: the token may be good.
-            raise Busy("Try again in a moment.", detail=str(fault), retry_after=1) from fault
+            raise _away(fault) from fault
 
     def challenge(self, refusal: OAuthError, scope: Scope) -> Challenge:
         """The HTTP form of a refusal, naming all that the route needs."""
@@ -140,6 +161,11 @@ class Decisions:
         if not refusal.code:
             return "Send the header: Authorization: Bearer <access_token>; POST /token gives one."
         return refusal.detail
+
+
+def _away(fault: Unavailable) -> Busy:
+    """Fail closed, but not with 401: the token may be good."""
+    return Busy("Try again in a moment.", detail=str(fault), retry_after=1)
 
 
 def needed_scopes(dependant: Any) -> tuple[str, ...]:

@@ -58,7 +58,7 @@ class Requirement(SecurityBase):
         """As calling it, for those who have no connection object."""
         decisions = self.decisions
         try:
-            token = await decisions.token_of(scope)
+            token = decisions.recalled(scope) or await decisions.token_of(scope)
             self.need.judge(token, decisions.now())
         except OAuthError as refusal:
             raise decisions.challenge(refusal, scope) from refusal

@@ -79,23 +79,43 @@ class Verifier:
             Busy: the keys cannot be had.
             Unavailable: the revocation log cannot be read.
         """
-        log = self.revocations
-        if log is not None:
-            log.catch_up(now)
+        known = self.recall(token.encode(), now)
+        if known is not None:
+            return known
         keys = self.keys.current(now) or await self.keys.load(now)
-        name = hashlib.sha256(token.encode()).digest()
+        verified = await self._checked(token, keys, now)
+        self._remember(hashlib.sha256(token.encode()).digest(), verified)
+        if not self._still_stands(verified):
+            raise InvalidToken("The access token is not valid.", detail="revoked")
+        return verified.token
+
+    def recall(self, token: bytes, now: float) -> AccessToken | None:
+        """A token that was verified before and is still good; None leaves it to a full look.
+
+        Raises:
+            InvalidToken: it was good, and has expired.
+            Unavailable: the revocation log cannot be read.
+        """
+        if self.revocations is not None:
+            self.revocations.catch_up(now)
+        name = hashlib.sha256(token).digest()
         hit = self._cache.get(name)
-        if hit is None or hit.keys is not keys:
-            hit = await self._checked(token, keys, now)
-            self._remember(name, hit)
-        elif now >= hit.token.expires_at + LEEWAY:
+        if hit is None or hit.keys is not self.keys.current(now):
+            return None
+        if now >= hit.token.expires_at + LEEWAY:
             del self._cache[name]
             raise InvalidToken("The access token is not valid.", detail="expired")
-        if log is not None and hit.position != (position := log.position):
-            if log.refuse(hit.token):
-                raise InvalidToken("The access token is not valid.", detail="revoked")
-            hit.position = position  # as it was before the look: it may have moved since
-        return hit.token
+        return hit.token if self._still_stands(hit) else None
+
+    def _still_stands(self, verified: _Verified) -> bool:
+        """Whether no revocation seen so far ends it; looks only when there is a new one."""
+        log = self.revocations
+        if log is None or verified.position == (position := log.position):
+            return True
+        if log.refuse(verified.token):
+            return False
+        verified.position = position  # as it was before the look: it may have moved since
+        return True
 
     async def _checked(self, token: str, keys: KeySet, now: float) -> _Verified:
         try:
