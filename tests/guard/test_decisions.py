@@ -43,6 +43,7 @@ async def test_a_token_is_verified_once_per_request_however_many_ask(build, monk
             return await verifier(text, now)
 
     monkeypatch.setattr(server.auth, "_verifiers", (Counting(),))
+    monkeypatch.setattr(server.auth._decisions, "recall", Counting().recall)
     for number in (1, 2):
         assert (await server.get("/many", token)).json() == {"same": True}
         assert len(asked) == number, "once for each request: nothing is kept between requests"

@@ -285,7 +285,7 @@ async def test_one_token_is_verified_once_for_all_guards_in_front_and_behind(
 ) -> None:
     asked: list[str] = []
     decisions = shop.auth._decisions
-    verify, recall = decisions._verify, decisions._recall
+    verify, recall = decisions._verify, decisions.recall
 
     async def counted(text: str, now: float) -> AccessToken:
         asked.append(text)
@@ -298,7 +298,7 @@ async def test_one_token_is_verified_once_for_all_guards_in_front_and_behind(
         return found
 
     monkeypatch.setattr(decisions, "_verify", counted)
-    monkeypatch.setattr(decisions, "_recall", recalled)
+    monkeypatch.setattr(decisions, "recall", recalled)
     mine = await token(shop)
     for _ in range(2):
         assert (await shop.get("/twice/outer/inner/deep", mine)).status_code == 200

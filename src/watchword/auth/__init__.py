@@ -101,7 +101,6 @@ class Auth(Guard):
                 token_url=token_path.lstrip("/"),
                 hints=self.settings.is_development,
                 ready=self.start,
-                recall=self._recall_when_started,
                 owner=self,
             )
         )
@@ -155,6 +154,7 @@ class Auth(Guard):
                     "development mode: issuer %s; never put this server on a network",
                     self.settings.issuer,
                 )
+            self._decisions.recall = self._verifiers[0].recall
             self._started = True
 
     def _is_started(self) -> bool:
@@ -182,7 +182,7 @@ class Auth(Guard):
         self.driver.close()
         if isinstance(self.counters, SqliteCounters):
             self.counters.close()
-        self._started = False
+        self._started, self._decisions.recall = False, None
 
     @contextlib.contextmanager
     def in_memory(
@@ -202,7 +202,8 @@ class Auth(Guard):
             secret: the server secret meanwhile; by default the one in use.
             users: makes the test's users out of the app's own, where it has some.
         """
-        before, clock, bench = dict(vars(self)), self._decisions.now, self._bench
+        before, bench, decisions = dict(vars(self)), self._bench, self._decisions
+        clock, recall = decisions.now, decisions.recall
         self.settings = self.settings.model_copy(
             update={
                 "database_url": "sqlite:///:memory:",
@@ -216,8 +217,8 @@ class Auth(Guard):
         given = dataclasses.replace(
             self._given, now=now, users=users(own) if own is not None else None
         )
-        self.now = self._decisions.now = now
-        self._started, self._in_test = False, True
+        self.now = decisions.now = now
+        self._started, self._in_test, decisions.recall = False, True, None
         self._starting = asyncio.Lock()  # a test's event loops are its own
         self._use(built(self.settings, given))
         self._bench.add_claims, self._bench.before_login = bench.add_claims, [*bench.before_login]
@@ -226,7 +227,7 @@ class Auth(Guard):
         finally:
             self._in_test = False
             self.close()
-            self._decisions.now = clock
+            decisions.now, decisions.recall = clock, recall
             vars(self).update(before)
 
     # --- people ---
@@ -234,9 +235,6 @@ class Auth(Guard):
     def may_have(self, account: Account) -> Scopes:
         """The scopes an account may have: its own and its roles', as far as declared."""
         return self._given.may_have(account)
-
-    def _recall_when_started(self, text: bytes, now: float) -> AccessToken | None:
-        return self._recall(text, now) if self._started else None
 
     async def _account(self, found: AccessToken) -> Account | None:
         account = await self.users.by_subject(found.sub)

@@ -206,7 +206,7 @@ class OwnKeys:
         """The keys in force, unless they have changed since they were loaded."""
         if self._seen != self._revocations.config_changes:
             return None
-        return self._signing.key_set(now)
+        return self._signing.ring.verifiers(now)
 
     async def load(self, now: float) -> KeySet:
         """Read them from the store."""

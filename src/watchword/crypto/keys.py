@@ -11,6 +11,7 @@ copy of the database signs nothing, and one row's key cannot be moved into anoth
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -132,7 +133,7 @@ class Keyring:
         ConfigError: the public half of a key is not readable.
     """
 
-    __slots__ = ("_keys", "_public", "_secrets", "_sets", "_signers")
+    __slots__ = ("_keys", "_latest", "_public", "_secrets", "_sets", "_signers")
 
     def __init__(self, keys: Iterable[StoredKey], secrets: Sequence[str]) -> None:
         self._keys = tuple(sorted(keys, key=lambda key: (key.signs_from, key.kid)))
@@ -140,6 +141,7 @@ class Keyring:
         self._public = {key.kid: _public(key) for key in self._keys}
         self._signers: dict[str, SigningKey] = {}
         self._sets: dict[tuple[str, ...], KeySet] = {}
+        self._latest: tuple[float, float, KeySet] = (math.inf, math.inf, KeySet(()))
 
     @classmethod
     def of(cls, keys: Iterable[StoredKey], secrets: Sequence[str]) -> Keyring:
@@ -154,7 +156,7 @@ class Keyring:
         """
         key = self._active(alg, now)
         if key is None:
-            raise ConfigError(f"no signing key for {alg}", fix="make one: watchword keys rotate")
+            raise ConfigError(f"no signing key for {alg}", fix="make one: watchword key rotate")
         if key.kid not in self._signers:
             self._signers[key.kid] = opened(key, self._secrets)
         return self._signers[key.kid]
@@ -164,10 +166,20 @@ class Keyring:
 
         The same set as long as no key falls out, so what it remembers is kept.
         """
+        after, until, keys = self._latest
+        if not after < now <= until:
+            self._latest = after, until, keys = self._verifying(now)
+        return keys
+
+    def _verifying(self, now: float) -> tuple[float, float, KeySet]:
+        """The set at `now`, and the times between which it stays as it is."""
+        ends = [key.verifies_until for key in self._keys if key.verifies_until is not None]
         kids = tuple(key.kid for key in self._keys if key.verifies(now))
         if kids not in self._sets:
             self._sets[kids] = KeySet(self._public[kid] for kid in kids)
-        return self._sets[kids]
+        after = max((end for end in ends if end < now), default=-math.inf)
+        until = min((end for end in ends if end >= now), default=math.inf)
+        return after, until, self._sets[kids]
 
     def jwks(self, now: float) -> dict[str, object]:
         """The document to publish (RFC 7517 section 5); public members only."""
@@ -228,5 +240,5 @@ def _unusable(key: StoredKey, why: str) -> ConfigError:
     return ConfigError(
         f"the signing key {key.kid} is damaged",
         why=why,
-        fix="restore the row from a backup, or make a new key: watchword keys rotate --now",
+        fix="restore the row from a backup, or make a new key: watchword key rotate --now",
     )

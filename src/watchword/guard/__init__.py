@@ -99,7 +99,7 @@ class Guard:
                 now,
                 declared=dict(scopes or {}),
                 resource_metadata=metadata.url(audience),
-                recall=self._recall,
+                recall=verifier.recall,
                 owner=self,
             )
         )
@@ -117,9 +117,6 @@ class Guard:
         # asked for each time: a test may have given a part other verifiers
         verifiers = [verifier for part in self.parts for verifier in part._verifiers]
         return await joining.verified(verifiers, token, now)
-
-    def _recall(self, token: bytes, now: float) -> AccessToken | None:
-        return None if self._parts else self._verifiers[0].recall(token, now)
 
     def _join(self, guards: tuple[Guard, ...]) -> None:
         first = guards[0]

@@ -33,7 +33,8 @@ class Decisions:
         token_url: where /docs logs in; None for a guard without a server.
         hints: whether refusals say how to fix the cause.
         ready: awaited before the first decision.
-        recall: a token verified before, if it is still good, without awaiting anything.
+        recall: a token verified before, if it is still good, without awaiting anything;
+            None while there is nothing to recall from.
         owner: the guard whose decisions these are.
     """
 
@@ -57,7 +58,7 @@ class Decisions:
         self.token_url = token_url
         self._hints = hints
         self._ready = ready
-        self._recall = recall
+        self.recall = recall
         self.owner = owner
         self._memo = f"watchword.token.{id(self)}"
 
@@ -90,11 +91,11 @@ class Decisions:
             Busy: the means to tell whether it is still good are away.
         """
         token: AccessToken | None = scope.get(self._memo)
-        if token is None and self._recall is not None:
+        if token is None and (recall := self.recall) is not None:
             text = plain_token(scope)
             if text is not None:
                 try:
-                    token = self._recall(text, self.now())
+                    token = recall(text, self.now())
                 except Unavailable as fault:
                     raise _away(fault) from fault
                 if token is not None:

@@ -40,6 +40,14 @@ class Keys(Protocol):
         ...
 
 
+def _name(token: bytes) -> bytes:
+    """What a token is remembered by: a digest, so that the cache holds none that works.
+
+    BLAKE2b, because on a busy server it costs half of what OpenSSL's SHA-256 does.
+    """
+    return hashlib.blake2b(token, digest_size=32).digest()
+
+
 @dataclass(slots=True)
 class _Verified:
     token: AccessToken
@@ -84,7 +92,7 @@ class Verifier:
             return known
         keys = self.keys.current(now) or await self.keys.load(now)
         verified = await self._checked(token, keys, now)
-        self._remember(hashlib.sha256(token.encode()).digest(), verified)
+        self._remember(_name(token.encode()), verified)
         if not self._still_stands(verified):
             raise InvalidToken("The access token is not valid.", detail="revoked")
         return verified.token
@@ -98,7 +106,7 @@ class Verifier:
         """
         if self.revocations is not None:
             self.revocations.catch_up(now)
-        name = hashlib.sha256(token).digest()
+        name = _name(token)
         hit = self._cache.get(name)
         if hit is None or hit.keys is not self.keys.current(now):
             return None

@@ -43,8 +43,10 @@ class Need:
             InsufficientScope, StaleLogin, NoUser: it does not do.
         """
         held = token.scopes
-        if missing := [name for name in self.scopes if name not in held]:
-            raise InsufficientScope(lacks(missing), scopes=everything or self.scopes)
+        for name in self.scopes:
+            if name not in held:
+                missing = [name for name in self.scopes if name not in held]
+                raise InsufficientScope(lacks(missing), scopes=everything or self.scopes)
         if self.any_of and not any(name in held for name in self.any_of):
             raise InsufficientScope(
                 f"The access token has none of the scopes {', '.join(self.any_of)}.",
@@ -56,7 +58,8 @@ class Need:
             raise InsufficientScope("This is not open to the client the token was issued to.")
         if self.user and token.is_client:
             raise NoUser("The access token has no user.")
-        self._judge_login(token, now)
+        if self.max_age is not None or self.acr is not None:
+            self._judge_login(token, now)
 
     def _judge_login(self, token: AccessToken, now: float) -> None:
         # RFC 9470 section 3: name what is needed, so that the client can step up.
