@@ -122,6 +122,36 @@ class RevocationLog(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The revocation log behind a position, read in one snapshot.
+
+    Attributes:
+        epoch: changes when the log's past may have: after a restore or a failover that
+            lost its end. Entries of another epoch than the one asked for are all there are.
+        seq: the log's newest number in that snapshot.
+        entries: in order.
+        age: seconds that the answerer's own knowledge was old when it answered.
+    """
+
+    epoch: int
+    seq: int
+    entries: tuple[Revocation, ...]
+    age: float = 0.0
+
+
+class RevocationFeed(Protocol):
+    """The log as a guard reads it from elsewhere: a database or an issuer across a network."""
+
+    async def tail(self, after: int, epoch: int) -> Tail:
+        """Entries with seq > `after` of that epoch; every live one when the epoch is another.
+
+        Raises:
+            Unavailable: it cannot be read now.
+        """
+        ...
+
+
 class Unavailable(WatchwordError):
     """The store cannot do this now; nothing was changed."""
 
