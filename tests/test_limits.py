@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 import pytest
@@ -25,16 +26,34 @@ class Recorder(ProcessCounters):
         self.asked: list[str] = []
         self.fault: Exception | None = None
 
-    def take(self, key: str, limit: Limit, now: float) -> Taken:
+    def take_one(self, key: str, limit: Limit, now: float) -> Taken:
         self.asked.append(key)
         if self.fault:
             raise self.fault
-        return super().take(key, limit, now)
+        return super().take_one(key, limit, now)
 
-    def reset(self, key: str) -> None:
+    def reset_one(self, key: str) -> None:
         if self.fault:
             raise self.fault
-        super().reset(key)
+        super().reset_one(key)
+
+
+def inline(coroutine):
+    """What it returns, if it returns without waiting for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise AssertionError("it waited")
+
+
+def spend(limits: Limits, now: float, *keys: tuple[str, str]) -> Taken:
+    return inline(limits.spend(now, *keys))
+
+
+def take(counters: Fallback, key: str, limit: Limit, now: float) -> Taken:
+    return inline(counters.take([(key, limit)], now))[0]
 
 
 class TestProcessCounters:
@@ -46,42 +65,42 @@ class TestProcessCounters:
             tat, taken = gcra(tats.get(key), now, TWO)
             if tat is not None:
                 tats[key] = tat
-            assert counters.take(key, TWO, now) == taken
+            assert counters.take_one(key, TWO, now) == taken
 
     def test_reset_fills_up(self):
         counters = ProcessCounters()
-        first = counters.take("a", TWO, NOW)
-        counters.take("a", TWO, NOW)
-        assert not counters.take("a", TWO, NOW).allowed
-        counters.reset("a")
-        counters.reset("never seen")
-        assert counters.take("a", TWO, NOW) == first
+        first = counters.take_one("a", TWO, NOW)
+        counters.take_one("a", TWO, NOW)
+        assert not counters.take_one("a", TWO, NOW).allowed
+        counters.reset_one("a")
+        counters.reset_one("never seen")
+        assert counters.take_one("a", TWO, NOW) == first
 
     def test_no_limit_leaves_no_trace(self):
         counters = ProcessCounters()
-        assert counters.take("a", OFF, NOW) == UNLIMITED
+        assert counters.take_one("a", OFF, NOW) == UNLIMITED
         assert len(counters) == 0
 
     def test_full_buckets_make_room_first(self):
         counters = ProcessCounters(most=4)
         for _ in range(2):
-            counters.take("live", TWO, NOW)
+            counters.take_one("live", TWO, NOW)
         for key in "abc":
-            counters.take(key, Limit(1, 1.0), NOW)
-        counters.take("d", TWO, NOW + 30)
+            counters.take_one(key, Limit(1, 1.0), NOW)
+        counters.take_one("d", TWO, NOW + 30)
         assert len(counters) == 2
-        assert not counters.take("live", TWO, NOW + 30).allowed
+        assert not counters.take_one("live", TWO, NOW + 30).allowed
 
     def test_then_the_one_asked_longest_ago(self):
         counters = ProcessCounters(most=4)
         one = Limit(1, 3600.0)
         for key in "abcd":
-            counters.take(key, one, NOW)
-        assert not counters.take("a", one, NOW).allowed, "which also makes it recent"
-        counters.take("e", one, NOW)
+            counters.take_one(key, one, NOW)
+        assert not counters.take_one("a", one, NOW).allowed, "which also makes it recent"
+        counters.take_one("e", one, NOW)
         assert len(counters) == 4
-        assert not counters.take("a", one, NOW).allowed
-        assert counters.take("b", one, NOW).allowed, "it was the oldest, and made room"
+        assert not counters.take_one("a", one, NOW).allowed
+        assert counters.take_one("b", one, NOW).allowed, "it was the oldest, and made room"
 
 
 class TestSpend:
@@ -93,10 +112,10 @@ class TestSpend:
         limits, counters = self.limits(a=Limit(9, 60.0), b=TWO, c=Limit(9, 60.0))
         keys = [("a", "x"), ("b", "x"), ("c", "x")]
         for _ in range(2):
-            limits.spend(NOW, *keys)
+            spend(limits, NOW, *keys)
         assert len(counters.asked) == 6
         with pytest.raises(TooManyRequests) as refused:
-            limits.spend(NOW, *keys)
+            spend(limits, NOW, *keys)
         assert len(counters.asked) == 8
         assert refused.value.limit == 2
         assert refused.value.retry_after == 60.0
@@ -105,76 +124,76 @@ class TestSpend:
 
     def test_the_tightest_is_returned(self):
         limits, _ = self.limits(a=Limit(9, 60.0), b=TWO, slow=Limit(2, 3600.0), off=OFF)
-        taken = limits.spend(NOW, ("a", "x"), ("b", "x"), ("slow", "x"), ("off", "x"))
+        taken = spend(limits, NOW, ("a", "x"), ("b", "x"), ("slow", "x"), ("off", "x"))
         assert taken == Taken(allowed=True, retry_after=0.0, remaining=1, reset=3600.0)
-        assert limits.spend(NOW, ("off", "x")) == UNLIMITED
-        assert limits.spend(NOW) == UNLIMITED
+        assert spend(limits, NOW, ("off", "x")) == UNLIMITED
+        assert spend(limits, NOW) == UNLIMITED
 
     def test_values_and_policies_do_not_share(self):
         limits, _ = self.limits(a=Limit(1, 60.0), b=Limit(1, 60.0))
-        limits.spend(NOW, ("a", "x"), ("b", "x"), ("a", "y"))
+        spend(limits, NOW, ("a", "x"), ("b", "x"), ("a", "y"))
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("a", "x"))
+            spend(limits, NOW, ("a", "x"))
 
     def test_an_unknown_policy_is_a_fault_and_never_unlimited(self):
         limits, counters = self.limits(a=TWO)
         with pytest.raises(KeyError):
-            limits.spend(NOW, ("a", "x"), ("tpyo", "x"))
+            spend(limits, NOW, ("a", "x"), ("tpyo", "x"))
         assert counters.asked == []
 
     def test_who_does_not_wait_is_answered_from_a_note(self):
         limits, counters = self.limits(a=TWO, wide=Limit(99, 1.0))
         for _ in range(2):
-            limits.spend(NOW, ("a", "x"))
+            spend(limits, NOW, ("a", "x"))
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("a", "x"))
+            spend(limits, NOW, ("a", "x"))
         asked = len(counters.asked)
         for second in range(60):
             with pytest.raises(TooManyRequests) as refused:
-                limits.spend(NOW + second, ("wide", "ip"), ("a", "x"))
+                spend(limits, NOW + second, ("wide", "ip"), ("a", "x"))
             assert refused.value.retry_after == 60 - second
             assert refused.value.reset == 120 - second
         assert len(counters.asked) == asked
-        assert limits.spend(NOW + 60, ("a", "x")).allowed
+        assert spend(limits, NOW + 60, ("a", "x")).allowed
 
     def test_notes_are_bounded(self):
         limits, _ = self.limits(a=Limit(1, 60.0))
         for name in map(str, range(10_100)):
-            limits.spend(NOW, ("a", name))
+            spend(limits, NOW, ("a", name))
             with pytest.raises(TooManyRequests):
-                limits.spend(NOW, ("a", name))
+                spend(limits, NOW, ("a", name))
         assert len(limits._refused) == 10_000
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("a", "0"))
+            spend(limits, NOW, ("a", "0"))
 
     @pytest.mark.attack("Z-16")
     def test_a_note_from_the_future_means_nothing(self):
         limits, _ = self.limits(a=Limit(1, 60.0))
-        limits.spend(NOW, ("a", "x"))
+        spend(limits, NOW, ("a", "x"))
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("a", "x"))
+            spend(limits, NOW, ("a", "x"))
         back = NOW - 86_400
         with pytest.raises(TooManyRequests) as refused:
-            limits.spend(back, ("a", "x"))
+            spend(limits, back, ("a", "x"))
         assert refused.value.retry_after == 60.0
-        assert limits.spend(back + 60, ("a", "x")).allowed
+        assert spend(limits, back + 60, ("a", "x")).allowed
 
     def test_success_forgives(self):
         limits, _ = self.limits(a=TWO, b=TWO)
         for _ in range(2):
-            limits.spend(NOW, ("a", "x"), ("b", "x"))
+            spend(limits, NOW, ("a", "x"), ("b", "x"))
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("a", "x"))
-        limits.forgive(("a", "x"))
-        assert limits.spend(NOW, ("a", "x")).remaining == 1
+            spend(limits, NOW, ("a", "x"))
+        inline(limits.forgive(("a", "x")))
+        assert spend(limits, NOW, ("a", "x")).remaining == 1
         with pytest.raises(TooManyRequests):
-            limits.spend(NOW, ("b", "x"))
+            spend(limits, NOW, ("b", "x"))
 
     @pytest.mark.attack("S-10")
     @pytest.mark.parametrize("value", ["johndoe", "a:b\nc*", "x" * 10_240, "\udcff", "", "ключ\0"])
     def test_no_name_is_stored(self, value):
         limits, counters = self.limits(a=TWO)
-        limits.spend(NOW, ("a", value))
+        spend(limits, NOW, ("a", value))
         (key,) = counters.asked
         assert len(key) == 34
         assert key.startswith("a:")
@@ -186,7 +205,7 @@ class TestSpend:
     def test_the_secret_keys_the_names(self):
         def key(secret: bytes) -> str:
             counters = Recorder()
-            Limits(counters, {"a": TWO}, secret=secret).spend(NOW, ("a", "johndoe"))
+            spend(Limits(counters, {"a": TWO}, secret=secret), NOW, ("a", "johndoe"))
             return counters.asked[0]
 
         assert key(b"s" * 100) == key(b"s" * 100)
@@ -196,46 +215,70 @@ class TestSpend:
 class TestFallback:
     def test_while_the_primary_works_it_is_all_there_is(self):
         counters = Fallback(ProcessCounters(), (OSError,))
-        assert counters.take("a", TWO, NOW).remaining == 1
-        assert counters.take("a", TWO, NOW).allowed
-        assert not counters.take("a", TWO, NOW).allowed
-        counters.reset("a")
-        assert counters.take("a", TWO, NOW).allowed
+        assert take(counters, "a", TWO, NOW).remaining == 1
+        assert take(counters, "a", TWO, NOW).allowed
+        assert not take(counters, "a", TWO, NOW).allowed
+        inline(counters.reset(["a"]))
+        assert take(counters, "a", TWO, NOW).allowed
 
     def test_a_fault_is_met_at_half_the_budget(self, caplog):
         primary = Recorder()
         counters = Fallback(primary, (OSError,))
         primary.fault = OSError("no space left")
-        allowed = [counters.take("a", Limit(7, 60.0), NOW).allowed for _ in range(20)]
+        allowed = [take(counters, "a", Limit(7, 60.0), NOW).allowed for _ in range(20)]
         assert sum(allowed) == 3
-        assert [counters.take("b", Limit(1, 60.0), NOW).allowed for _ in range(3)] == [
+        assert [take(counters, "b", Limit(1, 60.0), NOW).allowed for _ in range(3)] == [
             True,
             False,
             False,
         ]
-        assert counters.take("b", OFF, NOW) == UNLIMITED
-        counters.reset("b")
-        assert counters.take("b", Limit(1, 60.0), NOW).allowed
+        assert take(counters, "b", OFF, NOW) == UNLIMITED
+        inline(counters.reset(["b"]))
+        assert take(counters, "b", Limit(1, 60.0), NOW).allowed
         assert len(primary.asked) == 1, "it is left alone for a while"
 
     def test_it_recovers_by_itself(self, caplog):
         primary = Recorder()
         counters = Fallback(primary, (OSError,))
         primary.fault = OSError()
-        counters.take("a", TWO, NOW)
+        take(counters, "a", TWO, NOW)
         primary.fault = None
-        assert not counters.take("a", TWO, NOW + 4.9).allowed
-        assert counters.take("a", TWO, NOW + 5).remaining == 1
+        assert not take(counters, "a", TWO, NOW + 4.9).allowed
+        assert take(counters, "a", TWO, NOW + 5).remaining == 1
         primary.fault = OSError()
-        counters.reset("a")
+        inline(counters.reset(["a"]))
+
+    async def test_one_attempt_goes_and_looks_whether_it_works_again(self, caplog):
+        class Stuck(ProcessCounters):
+            async def take(self, asks, now):
+                started.append(asks)
+                await release.wait()
+                raise OSError
+
+        started, release = [], asyncio.Event()
+        counters = Fallback(Stuck(), (OSError,))
+
+        def attempt(name: str, now: float) -> asyncio.Task:
+            return asyncio.create_task(counters.take([(name, TWO)], now))
+
+        first = attempt("a", NOW)
+        await asyncio.sleep(0)
+        release.set()
+        assert (await first)[0].remaining == 0, "one of two, halved"
+        release.clear()
+        looking, other = attempt("b", NOW + 5), attempt("c", NOW + 5)
+        assert (await other)[0].allowed, "it was answered here, and waited for nobody"
+        assert [asks[0][0] for asks in started] == ["a", "b"]
+        release.set()
+        assert (await looking)[0].allowed
 
     def test_a_clock_that_went_back_does_not_keep_it_away(self, caplog):
         primary = Recorder()
         counters = Fallback(primary, (OSError,))
         primary.fault = OSError()
-        counters.take("a", TWO, NOW)
+        take(counters, "a", TWO, NOW)
         primary.fault = None
-        assert counters.take("a", TWO, NOW - 3600).remaining == 1
+        assert take(counters, "a", TWO, NOW - 3600).remaining == 1
 
     def test_it_complains_once_a_minute(self, caplog):
         primary = Recorder()
@@ -243,7 +286,7 @@ class TestFallback:
         counters = Fallback(primary, (OSError,))
         with caplog.at_level(logging.WARNING, "watchword.limits"):
             for second in range(120):
-                counters.take("johndoe", TWO, NOW + second)
+                take(counters, "johndoe", TWO, NOW + second)
         assert len(caplog.records) == 2
         assert "OSError: no space left" in caplog.text
         assert "johndoe" not in caplog.text
@@ -252,7 +295,7 @@ class TestFallback:
         primary = Recorder()
         primary.fault = ValueError()
         with pytest.raises(ValueError):
-            Fallback(primary, (OSError,)).take("a", TWO, NOW)
+            take(Fallback(primary, (OSError,)), "a", TWO, NOW)
 
 
 def test_headers():

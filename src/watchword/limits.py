@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
 from watchword.errors import TooManyRequests
-from watchword.rules.rates import UNLIMITED, Limit, Taken, gcra
+from watchword.rules.rates import UNLIMITED, Ask, Limit, Taken, gcra, in_order
 
 __all__ = [
     "Counters",
@@ -36,14 +36,22 @@ _NOTES = 10_000
 
 
 class Counters(Protocol):
-    """Where buckets are kept; may lose everything at any time."""
+    """Where buckets are kept; may lose everything at any time.
 
-    def take(self, key: str, limit: Limit, now: float) -> Taken:
-        """Ask the bucket `key` for one unit, atomically."""
+    All buckets of one attempt are asked at once, because they may be across a network.
+    Where they are not, nothing is waited for.
+    """
+
+    async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
+        """Ask each bucket for one unit, atomically, in order until one refuses.
+
+        Returns:
+            The outcomes in the order of `asks`; a refusal is the last.
+        """
         ...
 
-    def reset(self, key: str) -> None:
-        """Fill the bucket `key` up again."""
+    async def reset(self, keys: Sequence[str]) -> None:
+        """Fill the buckets up again."""
         ...
 
 
@@ -61,7 +69,16 @@ class ProcessCounters:
     def __len__(self) -> int:
         return len(self._tats)
 
-    def take(self, key: str, limit: Limit, now: float) -> Taken:
+    async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
+        """Ask each bucket for one unit, in order until one refuses; never waits."""
+        return in_order(asks, lambda key, limit: self.take_one(key, limit, now))
+
+    async def reset(self, keys: Sequence[str]) -> None:
+        """Fill the buckets up again; never waits."""
+        for key in keys:
+            self.reset_one(key)
+
+    def take_one(self, key: str, limit: Limit, now: float) -> Taken:
         """Ask the bucket `key` for one unit."""
         before = self._tats.pop(key, None)
         after, taken = gcra(before, now, limit)
@@ -72,7 +89,7 @@ class ProcessCounters:
             self._tats[key] = keep
         return taken
 
-    def reset(self, key: str) -> None:
+    def reset_one(self, key: str) -> None:
         """Fill the bucket `key` up again."""
         self._tats.pop(key, None)
 
@@ -100,25 +117,27 @@ class Fallback:
         self._failed_at: float | None = None
         self._told_at: float | None = None
 
-    def take(self, key: str, limit: Limit, now: float) -> Taken:
-        """Ask the bucket `key` for one unit; never raises one of `faults`."""
+    async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
+        """Ask each bucket for one unit, in order until one refuses; never raises `faults`."""
         if not _within(_REST, self._failed_at, now):
+            if self._failed_at is not None:
+                self._failed_at = now  # one goes and looks; the others need not wait for it
             try:
-                taken = self._primary.take(key, limit, now)
+                taken = await self._primary.take(asks, now)
             except self._faults as fault:
                 self._failed_at = now
                 self._complain(fault, now)
             else:
                 self._failed_at = None
                 return taken
-        return self._spare.take(key, _halved(limit), now)
+        return await self._spare.take([(key, _halved(limit)) for key, limit in asks], now)
 
-    def reset(self, key: str) -> None:
-        """Fill the bucket `key` up again, wherever that is possible."""
-        self._spare.reset(key)
+    async def reset(self, keys: Sequence[str]) -> None:
+        """Fill the buckets up again, wherever that is possible."""
+        await self._spare.reset(keys)
         if self._failed_at is None:
             with suppress(*self._faults):  # the next take meets the same fault and tells
-                self._primary.reset(key)
+                await self._primary.reset(keys)
 
     def _complain(self, fault: Exception, now: float) -> None:
         if not _within(_SILENCE, self._told_at, now):
@@ -149,7 +168,7 @@ class Limits:
         self._salt = blake2b(secret, digest_size=32, person=b"watchword.limits").digest()
         self._refused: dict[str, tuple[float, float, float]] = {}  # noted at, until, full at
 
-    def spend(self, now: float, *keys: tuple[str, str]) -> Taken:
+    async def spend(self, now: float, *keys: tuple[str, str]) -> Taken:
         """Charge one unit to every key, in order, until one refuses.
 
         Put the widest first: then the address that floods is refused by its own
@@ -166,16 +185,16 @@ class Limits:
             TooManyRequests: a bucket is empty.
             KeyError: there is no such policy.
         """
-        asked = [
-            (limit, self._key(policy, value))
+        asks = [
+            (self._key(policy, value), limit)
             for policy, value in keys
             if not (limit := self.policies[policy]).off
         ]
-        for limit, key in asked:
+        for key, limit in asks:
             self._heed_note(key, limit, now)
+        outcomes = await self._counters.take(asks, now) if asks else []
         tightest = UNLIMITED
-        for limit, key in asked:
-            taken = self._counters.take(key, limit, now)
+        for (key, limit), taken in zip(asks, outcomes, strict=False):  # a refusal is the last
             if not taken.allowed:
                 self._note(key, taken, now)
                 policy = key.partition(":")[0]
@@ -183,12 +202,12 @@ class Limits:
             tightest = min(tightest, taken, key=lambda it: (it.remaining, -it.reset))
         return tightest
 
-    def forgive(self, *keys: tuple[str, str]) -> None:
+    async def forgive(self, *keys: tuple[str, str]) -> None:
         """Fill the buckets of `keys` up again: the attempt was an honest one."""
-        for policy, value in keys:
-            key = self._key(policy, value)
+        buckets = [self._key(policy, value) for policy, value in keys]
+        for key in buckets:
             self._refused.pop(key, None)
-            self._counters.reset(key)
+        await self._counters.reset(buckets)
 
     def _key(self, policy: str, value: str) -> str:
         """A key of bounded length that does not tell the name it stands for."""

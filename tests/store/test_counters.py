@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.limits import Fallback, ProcessCounters
-from watchword.rules.rates import UNLIMITED, Limit, gcra
+from watchword.rules.rates import UNLIMITED, Limit, Taken, gcra
 from watchword.store.counters import FAULTS, SqliteCounters
 
 NOW = 1_764_000_000.0
@@ -33,19 +33,43 @@ def rows(counters: SqliteCounters) -> int:
         return reader.execute("select count(*) from rl").fetchone()[0]
 
 
+def inline(coroutine):
+    """What it returns, if it returns without waiting for anything."""
+    try:
+        coroutine.send(None)
+    except StopIteration as done:
+        return done.value
+    coroutine.close()
+    raise AssertionError("it waited")
+
+
+def take(limited: Fallback, key: str, limit: Limit, now: float) -> Taken:
+    return inline(limited.take([(key, limit)], now))[0]
+
+
 def test_a_burst_then_one_by_one(counters):
-    assert counters.take("a", TWO, NOW).remaining == 1
-    assert counters.take("a", TWO, NOW).reset == 120.0
-    refused = counters.take("a", TWO, NOW + 10)
+    assert counters.take_one("a", TWO, NOW).remaining == 1
+    assert counters.take_one("a", TWO, NOW).reset == 120.0
+    refused = counters.take_one("a", TWO, NOW + 10)
     assert (refused.allowed, refused.retry_after, refused.reset) == (False, 50.0, 110.0)
-    assert counters.take("b", TWO, NOW + 10).allowed
-    assert counters.take("a", TWO, NOW + 60).allowed
-    counters.reset("a")
-    assert counters.take("a", TWO, NOW + 60).remaining == 1
+    assert counters.take_one("b", TWO, NOW + 10).allowed
+    assert counters.take_one("a", TWO, NOW + 60).allowed
+    counters.reset_one("a")
+    assert counters.take_one("a", TWO, NOW + 60).remaining == 1
+
+
+def test_an_attempt_asks_in_order_until_one_refuses_and_never_waits(counters):
+    one, asks = Limit(1, 60.0), [("a", TWO), ("b", Limit(1, 60.0)), ("c", TWO)]
+    assert [taken.remaining for taken in inline(counters.take(asks, NOW))] == [1, 0, 1]
+    again = inline(counters.take(asks, NOW))
+    assert [taken.allowed for taken in again] == [True, False]
+    assert counters.take_one("c", TWO, NOW).remaining == 0, "it was not asked again"
+    inline(counters.reset(["a", "b"]))
+    assert counters.take_one("b", one, NOW).allowed
 
 
 def test_no_limit_touches_no_file(counters):
-    assert counters.take("a", Limit.parse("off"), NOW) == UNLIMITED
+    assert counters.take_one("a", Limit.parse("off"), NOW) == UNLIMITED
     assert not counters._path.exists()
 
 
@@ -66,12 +90,12 @@ def test_the_statement_the_dict_and_the_rule_agree(tmp_path):
             tat, taken = gcra(tats.get(key), now, limit)
             if tat is not None:
                 tats[key] = tat
-            assert process.take(key, limit, now) == taken
-            assert counters.take(key, limit, now) == taken
+            assert process.take_one(key, limit, now) == taken
+            assert counters.take_one(key, limit, now) == taken
             if resetting:
                 tats.pop(key, None)
-                process.reset(key)
-                counters.reset(key)
+                process.reset_one(key)
+                counters.reset_one(key)
 
     with closing(SqliteCounters(tmp_path / "rl.db")) as counters:
         agree()
@@ -80,15 +104,15 @@ def test_the_statement_the_dict_and_the_rule_agree(tmp_path):
 @pytest.mark.attack("Z-16")
 def test_a_clock_that_went_back_locks_nobody_out(counters):
     for _ in range(2):
-        counters.take("a", TWO, NOW)
+        counters.take_one("a", TWO, NOW)
     back = NOW - 3600
-    assert counters.take("a", TWO, back).retry_after == 60.0
-    assert not counters.take("a", TWO, back + 59).allowed
-    assert counters.take("a", TWO, back + 60).allowed
+    assert counters.take_one("a", TWO, back).retry_after == 60.0
+    assert not counters.take_one("a", TWO, back + 59).allowed
+    assert counters.take_one("a", TWO, back + 60).allowed
 
 
 def test_the_file_is_lossy_quick_and_private(counters):
-    counters.take("a", TWO, NOW)
+    counters.take_one("a", TWO, NOW)
     for suffix in ("", "-wal", "-shm"):
         found = counters._path.with_name(f"rl.db{suffix}")
         assert stat.S_IMODE(found.stat().st_mode) == 0o600
@@ -107,14 +131,14 @@ def test_counters_outlive_a_restart_and_an_empty_file_will_do(tmp_path):
     path.touch()
     for left in (1, 0):
         with closing(SqliteCounters(str(path))) as counters:
-            assert counters.take("a", TWO, NOW).remaining == left
+            assert counters.take_one("a", TWO, NOW).remaining == left
 
 
 def test_threads_share_a_connection(counters):
     limit, given = Limit(50, 3600.0), []
 
     def work():
-        given.extend(counters.take("a", limit, NOW).allowed for _ in range(25))
+        given.extend(counters.take_one("a", limit, NOW).allowed for _ in range(25))
 
     threads = [threading.Thread(target=work) for _ in range(8)]
     for thread in threads:
@@ -135,7 +159,7 @@ for turn in range(10):
     counters = SqliteCounters(f"{sys.argv[1]}/{turn}.db")
     while time.time() < start + turn * 0.05:
         pass
-    print(counters.take("a", Limit(4, 3600.0), 1e9).remaining)
+    print(counters.take_one("a", Limit(4, 3600.0), 1e9).remaining)
     counters.close()
 """
 
@@ -159,9 +183,9 @@ def test_processes_that_start_together_need_not_wait_to_make_the_file(tmp_path):
 @pytest.mark.attack("D-08")
 def test_a_sweep_takes_a_bounded_step_and_comes_around(counters):
     for name in range(25):
-        counters.take(f"old{name:02}", TWO, NOW)
+        counters.take_one(f"old{name:02}", TWO, NOW)
     for name in range(25):
-        counters.take(f"new{name:02}", TWO, NOW + 60)
+        counters.take_one(f"new{name:02}", TWO, NOW + 60)
     swept = [counters.sweep(NOW + 61, most=10) for _ in range(6)]
     assert sum(swept) == 25
     assert max(swept) <= 10
@@ -176,42 +200,42 @@ class TestFaults:
 
     @pytest.mark.attack("L-14")
     def test_another_process_holds_the_lock(self, counters, caplog):
-        counters.take("a", TWO, NOW)
+        counters.take_one("a", TWO, NOW)
         limited = Fallback(counters, FAULTS)
         with closing(sqlite3.connect(counters._path, isolation_level=None)) as other:
             other.execute("begin immediate")
             with pytest.raises(sqlite3.OperationalError, match="locked"):
-                counters.take("a", TWO, NOW)
-            assert [limited.take("a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
-            limited.reset("a")
-        assert limited.take("a", TWO, NOW + 5).remaining == 0, "back, and nothing was forgotten"
+                counters.take_one("a", TWO, NOW)
+            assert [take(limited, "a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
+            inline(limited.reset(["a"]))
+        assert take(limited, "a", TWO, NOW + 5).remaining == 0, "back, and nothing was forgotten"
 
     @pytest.mark.attack("L-14")
     def test_the_disk_is_full(self, counters, caplog):
-        counters.take("a", TWO, NOW)
+        counters.take_one("a", TWO, NOW)
         counters._opened().execute("pragma max_page_count = 1")
         limited = Fallback(counters, FAULTS)
         one = Limit(1, 60.0)
         names = [f"{name:0500}" for name in range(50)]
-        assert all(limited.take(name, one, NOW).allowed for name in names)
+        assert all(take(limited, name, one, NOW).allowed for name in names)
         assert "full" in caplog.text
-        assert not limited.take(names[-1], one, NOW).allowed
-        assert limited.take("a", TWO, NOW + 5).remaining == 0
+        assert not take(limited, names[-1], one, NOW).allowed
+        assert take(limited, "a", TWO, NOW + 5).remaining == 0
 
     @pytest.mark.attack("L-14")
     def test_the_file_is_broken_and_moved_aside(self, counters, caplog):
         counters._path.write_bytes(b"not a database, " * 1000)
         limited = Fallback(counters, FAULTS)
-        assert [limited.take("a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
+        assert [take(limited, "a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
         assert "not a database" in caplog.text
-        assert limited.take("a", TWO, NOW + 5).remaining == 1
+        assert take(limited, "a", TWO, NOW + 5).remaining == 1
         kept = counters._path.with_name("rl.db.broken")
         assert kept.read_bytes().startswith(b"not a database")
 
     @pytest.mark.attack("L-14")
     def test_the_file_breaks_while_in_use(self, counters, caplog):
         for name in range(2000):
-            counters.take(f"{name:030}", TWO, NOW)
+            counters.take_one(f"{name:030}", TWO, NOW)
         counters._opened().execute("pragma wal_checkpoint(truncate)")
         with counters._path.open("r+b") as file:
             file.seek(4096)
@@ -219,19 +243,19 @@ class TestFaults:
         counters.close()
         limited = Fallback(counters, FAULTS)
         for name in range(20):
-            limited.take(f"{name:030}", TWO, NOW)
+            take(limited, f"{name:030}", TWO, NOW)
         assert "malformed" in caplog.text
-        assert limited.take("a", TWO, NOW + 5).remaining == 1
+        assert take(limited, "a", TWO, NOW + 5).remaining == 1
 
     def test_a_new_file_of_another_process_is_left_alone(self, counters, tmp_path):
-        counters.take("a", TWO, NOW)
+        counters.take_one("a", TWO, NOW)
         counters._inode += 1  # the file that broke is not the one at this path any more
         counters._move_aside()
         assert counters._path.exists()
 
     def test_the_directory_is_missing(self, tmp_path, caplog):
         limited = Fallback(SqliteCounters(tmp_path / "none" / "rl.db"), FAULTS)
-        assert [limited.take("a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
+        assert [take(limited, "a", TWO, NOW).allowed for _ in range(9)].count(True) == 1
         (tmp_path / "none").mkdir()
-        assert limited.take("a", TWO, NOW + 5).remaining == 1
+        assert take(limited, "a", TWO, NOW + 5).remaining == 1
         limited._primary.close()

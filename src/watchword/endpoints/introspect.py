@@ -26,7 +26,7 @@ _INACTIVE = {"active": False}  # RFC 7662 section 2.2: and nothing else
 
 async def introspect(request: Request, at: Bench) -> Response:
     """Say whether a token is active, to those who may know."""
-    at.limits.spend(at.now(), ("token", address_key(caller_of(request, at).ip)))
+    await at.limits.spend(at.now(), ("token", address_key(caller_of(request, at).ip)))
     fields = await forms.read(request)
     text = params.token_parameter(fields)
     client = await client_auth.identify(request, fields, at)

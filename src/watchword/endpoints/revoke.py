@@ -23,7 +23,7 @@ from watchword.rules.forwarded import address_key
 
 async def revoke(request: Request, at: Bench) -> Response:
     """RFC 7009 section 2: a client ends one of its own tokens; unknown ones are fine."""
-    at.limits.spend(at.now(), ("token", address_key(caller_of(request, at).ip)))
+    await at.limits.spend(at.now(), ("token", address_key(caller_of(request, at).ip)))
     fields = await forms.read(request)
     text = params.token_parameter(fields)
     client = await client_auth.identify(request, fields, at)

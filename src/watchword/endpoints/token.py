@@ -24,7 +24,7 @@ from watchword.seams import ClaimsContext
 async def token(request: Request, at: Bench) -> Response:
     """Exchange what the client has for tokens."""
     caller = caller_of(request, at)
-    at.limits.spend(at.now(), ("token", address_key(caller.ip)))  # before any parsing
+    await at.limits.spend(at.now(), ("token", address_key(caller.ip)))  # before any parsing
     fields = await forms.read(request)
     ask = params.token_ask(fields)
     client = await client_auth.identify(request, fields, at)
@@ -34,7 +34,7 @@ async def token(request: Request, at: Bench) -> Response:
 async def refresh(request: Request, at: Bench) -> Response:
     """The tutorial's `POST /refresh-token`: the refresh token in a form or as the bearer."""
     caller = caller_of(request, at)
-    at.limits.spend(at.now(), ("token", address_key(caller.ip)))
+    await at.limits.spend(at.now(), ("token", address_key(caller.ip)))
     forms.no_secret_in_url(request)
     scheme, _, bearer = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and "content-type" not in request.headers:

@@ -33,7 +33,7 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     now = at.now()
     normalised(ask.password)  # refused before it is counted or hashed
     spent = _limits(ask, caller)
-    at.limits.spend(now, *spent)
+    await at.limits.spend(now, *spent)
     looked_at = await at.store.head()
     account = await _proven(ask, client, caller, at)  # look, judge
     may_have = at.may_have(account)
@@ -62,8 +62,8 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
         outcome = await at.store.open_grant(new, now)
     if isinstance(outcome, Refused):
         raise _refusal(ask, client, caller, at, outcome.reason)
-    at.limits.forgive(*spent[1:])  # not the address: others use it too
     at.events(SignedIn(now, account.sub, client.id, grant_id.hex(), caller.ip))
+    await at.limits.forgive(*spent[1:])  # not the address: others use it too
     return Entitlement(
         subject=account.sub,
         scopes=scopes,

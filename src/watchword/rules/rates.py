@@ -15,6 +15,7 @@ from __future__ import annotations
 import math
 import re
 import sys
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
@@ -100,6 +101,9 @@ class Taken:
     reset: float
 
 
+Ask = tuple[str, Limit]
+"""A bucket's key and its limit."""
+
 UNLIMITED = Taken(allowed=True, retry_after=0.0, remaining=sys.maxsize, reset=0.0)
 
 
@@ -146,3 +150,13 @@ def gcra(tat: float | None, now: float, limit: Limit) -> tuple[float | None, Tak
         return None, told(held, at, limit, allowed=False)
     held += limit.step
     return held / 1_000_000, told(held, at, limit, allowed=True)
+
+
+def in_order(asks: Iterable[Ask], take: Callable[[str, Limit], Taken]) -> list[Taken]:
+    """Take from one bucket after the other until one refuses, whose outcome is the last."""
+    outcomes = []
+    for key, limit in asks:
+        outcomes.append(take(key, limit))
+        if not outcomes[-1].allowed:
+            break
+    return outcomes

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,7 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.sql import ClauseElement
 
-from watchword.rules.rates import UNLIMITED, Limit, Taken, ticks, told
+from watchword.rules.rates import UNLIMITED, Ask, Limit, Taken, in_order, ticks, told
 
 FAULTS: tuple[type[Exception], ...] = (sqlite3.Error, OSError)
 """What taking from a file may raise."""
@@ -110,7 +110,16 @@ class SqliteCounters:
         self._swept = ""  # the key at which the last sweep stopped
         self._lock = threading.Lock()
 
-    def take(self, key: str, limit: Limit, now: float) -> Taken:
+    async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
+        """Ask each bucket for one unit, in order until one refuses; never waits."""
+        return in_order(asks, lambda key, limit: self.take_one(key, limit, now))
+
+    async def reset(self, keys: Sequence[str]) -> None:
+        """Fill the buckets up again; never waits."""
+        for key in keys:
+            self.reset_one(key)
+
+    def take_one(self, key: str, limit: Limit, now: float) -> Taken:
         """Ask the bucket `key` for one unit, atomically among all processes."""
         if limit.off:
             return UNLIMITED
@@ -127,7 +136,7 @@ class SqliteCounters:
                 self._run(_CLAMP, {"key": key, "full": full})
         return told(tat, at, limit, allowed=False)
 
-    def reset(self, key: str) -> None:
+    def reset_one(self, key: str) -> None:
         """Fill the bucket `key` up again."""
         with self._lock:
             self._run(_RESET, {"key": key})
