@@ -4,15 +4,24 @@ from __future__ import annotations
 
 import json
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import bindparam, exists, literal, select, update
 from sqlalchemy.dialects import sqlite
 
 from watchword.rules.logins import folded
 from watchword.rules.scopes import Scopes
 from watchword.seams import Account, StoredUser
 from watchword.store import tables
-from watchword.store.revocations import append, next_number, revoke_user
-from watchword.store.verbs import Row, Verb, audit, insert_into
+from watchword.store.revocations import enter_where, entered, revoke_user
+from watchword.store.verbs import (
+    ENTERED,
+    NEXT,
+    RECORDED_IF_ENTERED,
+    Row,
+    Verb,
+    audited,
+    given,
+    insert_into,
+)
 
 _u, _c = tables.users, tables.credentials
 _WITH_PASSWORD = select(_u, _c.c.secret.label("password")).select_from(
@@ -37,19 +46,22 @@ _ADD = (
     .on_conflict_do_nothing()
     .returning(_u.c.id)
 )  # fmt: skip
+_SECRET = {
+    "user_id": bindparam("user_id", type_=_c.c.user_id.type),
+    "kind": literal("password"),
+    **given(_c, "secret", "updated_at"),
+}
 _SET_SECRET = (
     sqlite.insert(_c)
-    .values(
-        user_id=bindparam("user_id"),
-        kind="password",
-        secret=bindparam("secret"),
-        updated_at=bindparam("updated_at"),
+    .from_select(
+        list(_SECRET),
+        select(*(value.label(name) for name, value in _SECRET.items())).where(ENTERED),
+        include_defaults=False,
     )
     .on_conflict_do_update(
         index_elements=["user_id", "kind"],
-        set_={"secret": bindparam("secret"), "updated_at": bindparam("updated_at")},
+        set_={"secret": bindparam("secret_"), "updated_at": bindparam("updated_at_")},
     )
-    .returning(_c.c.user_id)
 )
 _UPGRADE_SECRET = (
     update(_c)
@@ -67,11 +79,13 @@ _SET_SCOPES = (
     .values(scopes=bindparam("now_scopes"))
     .returning(_u.c.id)
 )
+_ENTER_OTHERWISE = enter_where(
+    exists().where(_u.c.id == bindparam("user_id"), _u.c.disabled != bindparam("now_disabled"))
+)
 _SET_DISABLED = (
     update(_u)
-    .where(_u.c.id == bindparam("user_id"), _u.c.disabled != bindparam("now_disabled"))
-    .values(disabled=bindparam("now_disabled"), rev_seq=bindparam("seq"))
-    .returning(_u.c.id)
+    .where(_u.c.id == bindparam("user_id"), ENTERED)
+    .values(disabled=bindparam("now_disabled"), rev_seq=NEXT)
 )
 
 
@@ -139,7 +153,7 @@ def add(user: StoredUser) -> Verb[bool]:
                 "updated_at": who.created_at,
             },
         )
-    yield from audit(who.created_at, "user.created", sub=who.sub)
+    yield audited(who.created_at, "user.created", sub=who.sub)
     return True
 
 
@@ -173,11 +187,9 @@ def set_password(
             {"of_user": user_id, "instead_of": instead_of, "secret": new, "updated_at": now},
         )
         return bool(rows)
-    if not (yield from revoke_user(user_id, now, life)):
-        return False
-    yield _SET_SECRET, {"user_id": user_id, "secret": new, "updated_at": now}
-    yield from audit(now, "user.password_changed", sub=user_id)
-    return True
+    record = audited(now, "user.password_changed", sub=user_id, by=RECORDED_IF_ENTERED)
+    secret = {"user_id": user_id, "secret_": new, "updated_at_": now}
+    return (yield from revoke_user(user_id, now, life, (_SET_SECRET, secret), record))
 
 
 def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:
@@ -185,19 +197,24 @@ def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:
     rows = yield _SET_SCOPES, {"user_id": user_id, "now_scopes": str(scopes)}
     if not rows:
         return False
-    yield from audit(now, "user.scopes_changed", sub=user_id, detail=str(scopes))
+    yield audited(now, "user.scopes_changed", sub=user_id, detail=str(scopes))
     return True
 
 
 def set_disabled(user_id: str, now: float, life: float, *, disabled: bool) -> Verb[bool]:
     """Disable or enable; either way what was granted before stays dead."""
-    seq = yield from next_number()
-    rows = yield (
-        _SET_DISABLED,
-        {"user_id": user_id, "now_disabled": int(disabled), "seq": seq},
+    change = {"user_id": user_id, "now_disabled": int(disabled)}
+    return entered(
+        (_ENTER_OTHERWISE, change),
+        "user",
+        user_id,
+        now,
+        life,
+        (_SET_DISABLED, change),
+        audited(
+            now,
+            "user.disabled" if disabled else "user.enabled",
+            sub=user_id,
+            by=RECORDED_IF_ENTERED,
+        ),
     )
-    if not rows:
-        return False
-    yield from append("user", user_id, now, life)
-    yield from audit(now, "user.disabled" if disabled else "user.enabled", sub=user_id)
-    return True

@@ -2,34 +2,46 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, delete, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy import bindparam, delete, exists, select, update
 
 from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
 from watchword.store import tables
-from watchword.store.revocations import append, config_changed, next_number
-from watchword.store.verbs import HEAD, Row, Verb, audit
+from watchword.store.revocations import enter_where, entered
+from watchword.store.verbs import (
+    ENTERED,
+    HEAD,
+    NEXT,
+    RECORDED_IF_ENTERED,
+    Row,
+    Verb,
+    audited,
+    given,
+    insert_where,
+)
 
 _c = tables.clients
 _REV = HEAD.scalar_subquery().label("rev")
 _BY_ID = select(_c, _REV).where(_c.c.id == bindparam("client_id"))
 _ALL = select(_c, _REV).order_by(_c.c.created_at, _c.c.id)
-_COLUMNS = (
-    "id", "name", "auth_method", "secrets", "grants", "scopes", "resources", "introspects",
-    "disabled", "rev_seq", "created_at",
+_IS_THERE = exists().where(_c.c.id == bindparam("client_id"))
+_ENTER_NEW = enter_where(~_IS_THERE)
+_ADD = insert_where(
+    _c,
+    {
+        **given(
+            _c, "id", "name", "auth_method", "secrets", "grants", "scopes", "resources",
+            "introspects", "disabled", "created_at",
+        ),
+        "rev_seq": NEXT,
+    },
+    ENTERED,
 )  # fmt: skip
-_ADD = (
-    sqlite.insert(_c)
-    .values({name: bindparam(name) for name in _COLUMNS})
-    .on_conflict_do_nothing()
-    .returning(_c.c.id)
+_ENTER_AS_LOOKED_AT = enter_where(
+    exists().where(_c.c.id == bindparam("client_id"), _c.c.secrets == bindparam("instead_of"))
 )
 _SET_SECRETS = (
-    update(_c)
-    .where(_c.c.id == bindparam("client_id"), _c.c.secrets == bindparam("instead_of"))
-    .values(secrets=bindparam("new"))
-    .returning(_c.c.id)
+    update(_c).where(_c.c.id == bindparam("client_id"), ENTERED).values(secrets=bindparam("new"))
 )
 _SET_SCOPES = (
     update(_c)
@@ -37,7 +49,8 @@ _SET_SCOPES = (
     .values(scopes=bindparam("now_scopes"))
     .returning(_c.c.id)
 )
-_REMOVE = delete(_c).where(_c.c.id == bindparam("client_id")).returning(_c.c.id)
+_ENTER_GONE = enter_where(_IS_THERE)
+_REMOVE = delete(_c).where(_c.c.id == bindparam("client_id"), ENTERED)
 
 
 def client(row: Row) -> Client:
@@ -75,43 +88,37 @@ def add(new: Client, now: float, life: float) -> Verb[bool]:
     It starts at the entry that announces it: whatever an earlier client of this id was
     granted stays dead.
     """
-    seq = yield from next_number()
-    rows = yield (
-        _ADD,
-        {
-            "id": new.id,
-            "name": new.name,
-            "auth_method": new.auth_method,
-            "secrets": " ".join(new.secrets),
-            "grants": " ".join(sorted(new.grants)),
-            "scopes": str(new.scopes),
-            "resources": " ".join(new.resources),
-            "introspects": " ".join(new.introspects),
-            "disabled": int(new.disabled),
-            "rev_seq": seq,
-            "created_at": now,
-        },
-    )
-    if not rows:
-        return False
-    yield from config_changed(now, life)
-    yield from audit(now, "client.created", client_id=new.id)
-    return True
+    values = {
+        "id_": new.id,
+        "name_": new.name,
+        "auth_method_": new.auth_method,
+        "secrets_": " ".join(new.secrets),
+        "grants_": " ".join(sorted(new.grants)),
+        "scopes_": str(new.scopes),
+        "resources_": " ".join(new.resources),
+        "introspects_": " ".join(new.introspects),
+        "disabled_": int(new.disabled),
+        "created_at_": now,
+    }
+    record = audited(now, "client.created", client_id=new.id, by=RECORDED_IF_ENTERED)
+    enter = _ENTER_NEW, {"client_id": new.id}
+    return entered(enter, "config", "", now, life, (_ADD, values), record)
 
 
 def set_secrets(
     client_id: str, new: tuple[str, ...], now: float, life: float, instead_of: tuple[str, ...]
 ) -> Verb[bool]:
     """Replace the digests, only if they are still those that were looked at."""
-    rows = yield (
-        _SET_SECRETS,
-        {"client_id": client_id, "new": " ".join(new), "instead_of": " ".join(instead_of)},
+    which = {"client_id": client_id}
+    return entered(
+        (_ENTER_AS_LOOKED_AT, {**which, "instead_of": " ".join(instead_of)}),
+        "config",
+        "",
+        now,
+        life,
+        (_SET_SECRETS, {**which, "new": " ".join(new)}),
+        audited(now, "client.secret_changed", client_id=client_id, by=RECORDED_IF_ENTERED),
     )
-    if not rows:
-        return False
-    yield from config_changed(now, life)
-    yield from audit(now, "client.secret_changed", client_id=client_id)
-    return True
 
 
 def set_scopes(client_id: str, scopes: Scopes, now: float) -> Verb[bool]:
@@ -119,16 +126,13 @@ def set_scopes(client_id: str, scopes: Scopes, now: float) -> Verb[bool]:
     rows = yield _SET_SCOPES, {"client_id": client_id, "now_scopes": str(scopes)}
     if not rows:
         return False
-    yield from audit(now, "client.scopes_changed", client_id=client_id, detail=str(scopes))
+    yield audited(now, "client.scopes_changed", client_id=client_id, detail=str(scopes))
     return True
 
 
 def remove(client_id: str, now: float, life: float) -> Verb[bool]:
     """Delete a client; its tokens die with it."""
-    yield from next_number()
-    rows = yield _REMOVE, {"client_id": client_id}
-    if not rows:
-        return False
-    yield from append("client", client_id, now, life)
-    yield from audit(now, "client.deleted", client_id=client_id)
-    return True
+    which = {"client_id": client_id}
+    record = audited(now, "client.deleted", client_id=client_id, by=RECORDED_IF_ENTERED)
+    enter = _ENTER_GONE, which
+    return entered(enter, "client", client_id, now, life, (_REMOVE, which), record)

@@ -15,7 +15,7 @@ from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, Refused, Repeated, Reused, Rotated
 from watchword.store import tables
 from watchword.store.revocations import revoke_grant
-from watchword.store.verbs import HEAD, Row, Verb, audit
+from watchword.store.verbs import HEAD, Row, Take, Verb, audited, recorded_where
 
 _g, _u, _c = tables.grants, tables.users, tables.clients
 _REV = HEAD.scalar_subquery().label("rev")
@@ -58,6 +58,13 @@ _OPEN = (
     .on_conflict_do_nothing()
     .returning(_g.c.opened_rev)
 )  # fmt: skip
+_RECORD_OPENED = recorded_where(
+    exists().where(
+        _g.c.id == bindparam("opened_id"),
+        _g.c.proof == bindparam("opened_proof"),
+        _g.c.created_at == bindparam("at_"),
+    )
+)
 _ROTATE = (
     update(_g)
     .where(
@@ -130,32 +137,32 @@ def of_user(user_id: str) -> Verb[list[Grant]]:
 
 def open_grant(new: NewGrant, now: float) -> Verb[Opened | Refused]:
     """Record what a user allowed a client, if the user may still sign in."""
-    rows = yield (
-        _OPEN,
-        {
-            "id": new.id,
-            "user_id": new.user_id,
-            "client_id": new.client_id,
-            "scopes": str(new.scopes),
-            "audience": new.audience,
-            "proof": new.proof,
-            "auth_time": new.auth_time,
-            "idle_until": new.idle_until,
-            "expires_at": new.expires_at,
-            "looked_at": new.looked_at,
-            "now": now,
-        },
-    )
-    if not rows:
-        return Refused("the user is gone, disabled, or was signed out meanwhile")
-    yield from audit(
+    values = {
+        "id": new.id,
+        "user_id": new.user_id,
+        "client_id": new.client_id,
+        "scopes": str(new.scopes),
+        "audience": new.audience,
+        "proof": new.proof,
+        "auth_time": new.auth_time,
+        "idle_until": new.idle_until,
+        "expires_at": new.expires_at,
+        "looked_at": new.looked_at,
+        "now": now,
+    }
+    statement, record = audited(
         now,
         "login.succeeded",
         sub=new.user_id,
         client_id=new.client_id,
         ip=new.ip or None,
         detail=new.id.hex(),
+        by=_RECORD_OPENED,
     )
+    opened = {"opened_id": new.id, "opened_proof": new.proof}
+    rows, _ = yield Take(((_OPEN, values), (statement, {**record, **opened})))
+    if not rows:
+        return Refused("the user is gone, disabled, or was signed out meanwhile")
     return Opened(rows[0]["opened_rev"])
 
 
@@ -175,14 +182,8 @@ def rotate(  # noqa: PLR0911 - one return per standing
         "now": now,
         "next_idle": now + idle,
     }
-    rows = yield (
-        _ROTATE,
-        {
-            **change,
-            "presented_proof": token.proof,
-            "by_client": token.client_id,
-        },
-    )
+    presented = {**change, "presented_proof": token.proof, "by_client": token.client_id}
+    (rows,) = yield Take(((_ROTATE, presented),))
     if rows:
         return Rotated(grant(rows[0]), rows[0]["rev"])
     rows = yield _BY_ID, {"grant_id": token.grant_id}

@@ -7,40 +7,87 @@ a user's sessions everywhere is one number in one row, however many there are.
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, func, select, update
+from typing import Any
+
+from sqlalchemy import bindparam, exists, literal, select, update
+from sqlalchemy.sql import Executable
 
 from watchword.rules.revoking import key8
 from watchword.seams import Revocation
 from watchword.store import tables
-from watchword.store.verbs import HEAD, HEAD_ADVANCED, HEAD_LOCKED, Verb, audit, insert_into
+from watchword.store.verbs import (
+    ENTERED,
+    HEAD,
+    HEAD_ADVANCED,
+    HEAD_LOCKED,
+    NEXT,
+    RECORDED_IF_ENTERED,
+    Ask,
+    Take,
+    Verb,
+    audited,
+    given,
+    insert_where,
+)
 
 _TAIL = (
     select(tables.rev.c.seq, tables.rev.c.kind, tables.rev.c.key8, tables.rev.c.expires_at)
     .where(tables.rev.c.log_id == 0, tables.rev.c.seq > bindparam("after"))
     .order_by(tables.rev.c.seq)
 )
+
+
+def enter_where(*conditions: Any) -> Executable:
+    """An INSERT of the log's next entry, where the conditions hold."""
+    return insert_where(
+        tables.rev,
+        {
+            "log_id": literal(0),
+            "seq": NEXT,
+            **given(tables.rev, "at", "kind", "key8", "expires_at"),
+        },
+        *conditions,
+    )
+
+
+_ENTER_GRANT = enter_where(
+    exists().where(
+        tables.grants.c.id == bindparam("grant_id"), tables.grants.c.revoked_seq.is_(None)
+    )
+)
 _END_GRANT = (
     update(tables.grants)
-    .where(tables.grants.c.id == bindparam("grant_id"), tables.grants.c.revoked_seq.is_(None))
-    .values(revoked_seq=bindparam("seq"))
-    .returning(tables.grants.c.user_id, tables.grants.c.client_id)
+    .where(tables.grants.c.id == bindparam("grant_id"), ENTERED)
+    .values(revoked_seq=NEXT)
 )
+_RECORD_GRANT = insert_where(
+    tables.audit,
+    {
+        **given(tables.audit, "at", "kind", "detail"),
+        "sub": tables.grants.c.user_id,
+        "client_id": tables.grants.c.client_id,
+    },
+    tables.grants.c.id == bindparam("grant_id"),
+    ENTERED,
+)
+_ENTER_USER = enter_where(exists().where(tables.users.c.id == bindparam("user_id")))
 _END_USER = (
     update(tables.users)
-    .where(tables.users.c.id == bindparam("user_id"))
-    .values(rev_seq=bindparam("seq"))
-    .returning(tables.users.c.id)
+    .where(tables.users.c.id == bindparam("user_id"), ENTERED)
+    .values(rev_seq=NEXT)
 )
+_ENTER_CLIENT = enter_where(exists().where(tables.clients.c.id == bindparam("client_id")))
 _END_CLIENT = (
     update(tables.clients)
-    .where(tables.clients.c.id == bindparam("client_id"))
-    .values(rev_seq=bindparam("seq"))
-    .returning(tables.clients.c.id)
+    .where(tables.clients.c.id == bindparam("client_id"), ENTERED)
+    .values(rev_seq=NEXT)
 )
-_JTI_KNOWN = select(func.count().label("known")).where(
-    tables.rev.c.log_id == 0,
-    tables.rev.c.kind == "jti",
-    tables.rev.c.key8 == bindparam("key8"),
+_ENTER_TOKEN = enter_where(
+    ~exists().where(
+        tables.rev.c.log_id == literal(0),
+        tables.rev.c.kind == literal("jti"),
+        tables.rev.c.key8 == bindparam("key8_"),
+    )
 )
 
 
@@ -56,82 +103,71 @@ def tail(after: int) -> Verb[list[Revocation]]:
     return [Revocation(r["seq"], r["kind"], r["key8"], r["expires_at"]) for r in rows]
 
 
-def next_number() -> Verb[int]:
-    """Lock the log and say which number the next entry gets."""
-    rows = yield HEAD_LOCKED, {}
-    return int(rows[0]["seq"]) + 1
+def entered(enter: Ask, kind: str, name: str, now: float, life: float, *changes: Ask) -> Verb[bool]:
+    """Write the log's next entry and what goes with it, or nothing.
 
+    The head is locked first, so that those who come together take turns and each sees
+    what the one before has done.
 
-def append(kind: str, name: str, now: float, life: float) -> Verb[None]:
-    """Write the entry whose number `next_number` told."""
-    yield HEAD_ADVANCED, {}
-    rows = yield HEAD, {}
-    yield (
-        insert_into(tables.rev, "log_id", "seq", "at", "kind", "key8", "expires_at"),
-        {
-            "log_id": 0,
-            "seq": rows[0]["seq"],
-            "at": now,
-            "kind": kind,
-            "key8": key8(kind, name),
-            "expires_at": now + life,
-        },
+    Args:
+        enter: an INSERT of `enter_where`, which decides, and the values of its conditions.
+        kind: of the entry.
+        name: of what is ended.
+        now: Unix seconds.
+        life: seconds that the entry is kept.
+        changes: what else to do, each on the condition `ENTERED`.
+    """
+    statement, values = enter
+    entry = {"at_": now, "kind_": kind, "key8_": key8(kind, name), "expires_at_": now + life}
+    answers = yield Take(
+        ((HEAD_LOCKED, {}), (statement, {**values, **entry}), *changes, (HEAD_ADVANCED, {}))
     )
+    return bool(answers[-1])
 
 
 def revoke_grant(grant_id: bytes, now: float, life: float, *, why: str = "revoked") -> Verb[bool]:
     """End one grant; False when it was already dead or never was."""
-    seq = yield from next_number()
-    rows = yield _END_GRANT, {"grant_id": grant_id, "seq": seq}
-    if not rows:
-        return False
-    yield from append("grant", grant_id.hex(), now, life)
-    yield from audit(
+    which = {"grant_id": grant_id}
+    record = {"at_": now, "kind_": f"grant.{why}", "detail_": grant_id.hex()}
+    return entered(
+        (_ENTER_GRANT, which),
+        "grant",
+        grant_id.hex(),
         now,
-        f"grant.{why}",
-        sub=rows[0]["user_id"],
-        client_id=rows[0]["client_id"],
-        detail=grant_id.hex(),
+        life,
+        (_END_GRANT, which),
+        (_RECORD_GRANT, {**which, **record}),
     )
-    return True
 
 
-def revoke_user(user_id: str, now: float, life: float) -> Verb[bool]:
-    """End every grant the user has now, in O(1); grants opened later live."""
-    seq = yield from next_number()
-    rows = yield _END_USER, {"user_id": user_id, "seq": seq}
-    if not rows:
-        return False
-    yield from append("user", user_id, now, life)
-    yield from audit(now, "user.signed_out_everywhere", sub=user_id)
-    return True
+def revoke_user(user_id: str, now: float, life: float, *more: Ask) -> Verb[bool]:
+    """End every grant the user has now, in O(1); grants opened later live.
+
+    Args:
+        user_id: the subject.
+        now: Unix seconds.
+        life: seconds that the entry is kept.
+        more: what else changes about the user, each on the condition `ENTERED`.
+    """
+    which = {"user_id": user_id}
+    record = audited(now, "user.signed_out_everywhere", sub=user_id, by=RECORDED_IF_ENTERED)
+    return entered(
+        (_ENTER_USER, which), "user", user_id, now, life, (_END_USER, which), record, *more
+    )
 
 
 def revoke_client(client_id: str, now: float, life: float) -> Verb[bool]:
     """End every grant and token of a client, in O(1)."""
-    seq = yield from next_number()
-    rows = yield _END_CLIENT, {"client_id": client_id, "seq": seq}
-    if not rows:
-        return False
-    yield from append("client", client_id, now, life)
-    yield from audit(now, "client.revoked", client_id=client_id)
-    return True
+    which = {"client_id": client_id}
+    record = audited(now, "client.revoked", client_id=client_id, by=RECORDED_IF_ENTERED)
+    return entered(
+        (_ENTER_CLIENT, which), "client", client_id, now, life, (_END_CLIENT, which), record
+    )
 
 
 def revoke_token(jti: str, expires_at: float, now: float, life: float) -> Verb[bool]:
     """End one access token that belongs to no grant."""
     if expires_at + life <= now:
         return False
-    yield from next_number()
-    rows = yield _JTI_KNOWN, {"key8": key8("jti", jti)}
-    if rows[0]["known"]:
-        return False
-    yield from append("jti", jti, now, life)
-    yield from audit(now, "token.revoked", detail=jti)
-    return True
-
-
-def config_changed(now: float, life: float) -> Verb[None]:
-    """Tell every process that keys or clients have changed."""
-    yield from next_number()
-    yield from append("config", "", now, life)
+    record = audited(now, "token.revoked", detail=jti, by=RECORDED_IF_ENTERED)
+    return (yield from entered((_ENTER_TOKEN, {}), "jti", jti, now, life, record))

@@ -14,7 +14,7 @@ from sqlalchemy.sql import ClauseElement, Executable
 
 from watchword.seams import Unavailable
 from watchword.store.mark import Mark
-from watchword.store.verbs import Verb
+from watchword.store.verbs import Ask, Take, Verb
 
 T = TypeVar("T")
 
@@ -43,14 +43,21 @@ statements = Statements()
 def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
     """Drive a verb to its end on one connection."""
     try:
-        statement, values = next(verb)
+        step = next(verb)
         while True:
-            text, constants = statements(statement)
-            rows = connection.execute(text, {**constants, **values} if constants else values)
-            statement, values = verb.send(rows.fetchall())
+            if isinstance(step, Take):
+                step = verb.send([_rows(connection, ask) for ask in step])
+            else:
+                step = verb.send(_rows(connection, step))
     except StopIteration as end:
         result: T = end.value
         return result
+
+
+def _rows(connection: sqlite3.Connection, ask: Ask) -> list[Any]:
+    statement, values = ask
+    text, constants = statements(statement)
+    return connection.execute(text, {**constants, **values} if constants else values).fetchall()
 
 
 @dataclass(slots=True)
