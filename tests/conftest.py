@@ -3,6 +3,8 @@
 Annotations here are objects, not text: FastAPI could not read text that names `auth`.
 """
 
+import itertools
+import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,6 +13,7 @@ from typing import Annotated, Any
 import httpx2
 import pytest
 from fastapi import FastAPI
+from pg import PostgresServer
 
 from watchword import AccessToken, Account, Auth
 from watchword.crypto.secrets import fresh
@@ -20,7 +23,22 @@ from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, StoredUser
 
 ISSUER = "http://localhost:8000"
+_databases = itertools.count(1)
 SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PostgresServer]:
+    """One PostgreSQL for the whole run, started when the first test asks."""
+    server = PostgresServer(fsync="off")  # nobody pulls its plug; those who do start their own
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def postgres_url(postgres: PostgresServer) -> str:
+    """An empty database."""
+    return postgres.database(f"t{next(_databases)}_{os.getpid()}")
 
 
 class Clock:

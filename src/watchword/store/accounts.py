@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from sqlalchemy import bindparam, exists, literal, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from watchword.rules.logins import folded
 from watchword.rules.scopes import Scopes
@@ -33,7 +33,7 @@ _PAGE = (
     select(_u).where(_u.c.login > bindparam("after")).order_by(_u.c.login).limit(bindparam("most"))
 )
 _ADD = (
-    sqlite.insert(_u)
+    postgresql.insert(_u)
     .values(
         {
             name: bindparam(name)
@@ -52,7 +52,7 @@ _SECRET = {
     **given(_c, "secret", "updated_at"),
 }
 _SET_SECRET = (
-    sqlite.insert(_c)
+    postgresql.insert(_c)
     .from_select(
         list(_SECRET),
         select(*(value.label(name) for name, value in _SECRET.items())).where(ENTERED),

@@ -8,7 +8,7 @@ matches no row, one SELECT in the same transaction says why, and the pure rule i
 from __future__ import annotations
 
 from sqlalchemy import bindparam, exists, literal, select, update
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql
 
 from watchword.rules.refresh import Grant, RefreshToken, Standing, judged
 from watchword.rules.scopes import Scopes
@@ -27,7 +27,7 @@ _OWNER_LIVES = exists().where(
 _FACTS = (_g, (~_OWNER_LIVES).label("owner_is_dead"), _REV)
 
 _OPEN = (
-    sqlite.insert(_g)
+    postgresql.insert(_g)
     .from_select(
         [
             "id", "user_id", "client_id", "scopes", "audience", "generation", "rotated_at",
@@ -186,7 +186,7 @@ def rotate(  # noqa: PLR0911 - one return per standing
     (rows,) = yield Take(((_ROTATE, presented),))
     if rows:
         return Rotated(grant(rows[0]), rows[0]["rev"])
-    rows = yield _BY_ID, {"grant_id": token.grant_id}
+    (rows,) = yield Take(((_BY_ID, {"grant_id": token.grant_id}),))
     if not rows:
         return Refused("no such grant")
     found = grant(rows[0])
@@ -199,7 +199,7 @@ def rotate(  # noqa: PLR0911 - one return per standing
             first = yield from revoke_grant(token.grant_id, now, life, why="reused")
             return Reused(found, first=first)
         case Standing.AHEAD:
-            rows = yield _HEAL, change
+            (rows,) = yield Take(((_HEAL, change),))
             if rows:
                 lost = token.generation - found.generation
                 return Rotated(grant(rows[0]), rows[0]["rev"], healed=lost)

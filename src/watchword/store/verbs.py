@@ -28,8 +28,8 @@ Ask = tuple[Executable, dict[str, Any]]
 class Take(tuple[Ask, ...]):
     """Statements that are a transaction by themselves; the verb is sent a list of rows each.
 
-    A verb may go on after a `Take` only when that has changed nothing: a driver may
-    have committed it.
+    A driver may commit each by itself, so nothing may follow one that has changed
+    something, and what does follow must decide anew.
     """
 
     __slots__ = ()

@@ -1,0 +1,128 @@
+"""The PostgreSQL connections of one event loop: few, kept open, replaced when they die.
+
+A connection belongs to the loop that made it. Taking one that is free costs two
+comparisons; a library's pool costs as much as the shortest statement.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import psycopg
+from psycopg.rows import dict_row
+
+from watchword.seams import Unavailable
+
+Connection = psycopg.AsyncConnection[dict[str, object]]
+
+# A server that is gone without a word is noticed in seconds, not in the kernel's hours.
+_WATCHED = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 5000,
+}
+
+
+class Connections:
+    """Up to `most` connections to one server.
+
+    Args:
+        conninfo: libpq's connection string, URL or not.
+        most: how many are open at a time.
+        patience: seconds to wait for one, and for each piece of work on one.
+        prepares: whether statements may be prepared on the server.
+    """
+
+    def __init__(self, conninfo: str, *, most: int, patience: float, prepares: bool) -> None:
+        self._conninfo = conninfo
+        self._patience = patience
+        self._prepares = prepares
+        self._turns = asyncio.Semaphore(most)
+        self._free: list[Connection] = []  # the latest used is taken first: its caches are warm
+        self._process = os.getpid()
+
+    @asynccontextmanager
+    async def one(self) -> AsyncIterator[Connection]:
+        """A connection for one piece of work; it is thrown away when that is interrupted.
+
+        Raises:
+            Unavailable: none can be had in time, the work took too long, or the server
+                refused or broke off.
+        """
+        try:
+            async with asyncio.timeout(self._patience), self._turns:
+                connection = await self._taken()
+                try:
+                    yield connection
+                except BaseException:
+                    connection.pgconn.finish()
+                    raise
+                self._free.append(connection)
+        except (psycopg.Error, OSError) as error:
+            raise Unavailable(told(error)) from error
+        except TimeoutError as error:
+            raise Unavailable("the database did not answer in time") from error
+
+    async def made(self) -> Connection:
+        """A new connection, which the caller closes.
+
+        Raises:
+            psycopg.Error: the server does not take it.
+        """
+        return await psycopg.AsyncConnection.connect(
+            self._conninfo,
+            autocommit=True,
+            prepare_threshold=0 if self._prepares else None,
+            row_factory=dict_row,
+            **_WATCHED,  # type: ignore[arg-type]
+        )
+
+    def close(self) -> None:
+        """Close those that are free; those at work are closed by nobody taking them again."""
+        mine = self._process == os.getpid()
+        while self._free:
+            connection = self._free.pop()
+            if mine:
+                connection.pgconn.finish()
+            else:  # a parent's: saying goodbye on its socket would end it there
+                _left_alone.append(connection)
+
+    async def _taken(self) -> Connection:
+        if self._process != os.getpid():
+            self.close()
+            self._process = os.getpid()
+        while self._free:
+            connection = self._free.pop()
+            if _is_quiet(connection):
+                return connection
+            connection.pgconn.finish()
+        return await self.made()
+
+
+_left_alone: list[Connection] = []
+
+
+def _is_quiet(connection: Connection) -> bool:
+    """Whether nothing has been said on it: a server that went away has said goodbye.
+
+    Better to look than to lose a statement: after one was sent, nobody knows whether it
+    was carried out.
+    """
+    if connection.closed:
+        return False
+    with suppress(OSError, ValueError):
+        return not select.select((connection.fileno(),), (), (), 0)[0]
+    return False
+
+
+def told(error: BaseException) -> str:
+    """What went wrong, in one line, without anything that was sent."""
+    state = getattr(error, "sqlstate", None)
+    first = str(error).strip().split("\n", 1)[0]
+    return f"{first} ({state})" if state else first or type(error).__name__

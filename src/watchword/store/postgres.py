@@ -1,0 +1,268 @@
+"""PostgreSQL: the same verbs, awaited, with as few round trips as the network allows.
+
+A `Take` is sent in one go and is one transaction without a BEGIN: in libpq's pipeline
+mode a server runs everything up to the synchronisation point as one. Revocations that
+come together share a transaction, because each must hold the head of the log until it
+has been committed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import psycopg
+from psycopg import AsyncRawCursor
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql import ClauseElement, Executable
+
+from watchword.store.connections import Connection, Connections, told
+from watchword.store.verbs import HEAD_LOCKED, Ask, Take, Verb
+
+T = TypeVar("T")
+Rows = list[dict[str, Any]]
+
+log = logging.getLogger("watchword.store")
+
+MOST_PER_COMMIT = 64
+CHANNEL = "watchword"  # where a revocation is announced; a hint, nothing depends on it
+_PAUSE = 1.0  # seconds between two tries to listen again
+_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+_LOSSY = "SELECT set_config('synchronous_commit', 'off', true)"
+_ANNOUNCE = f"SELECT pg_notify('{CHANNEL}', '')"
+
+
+class Statements:
+    """Statements compiled once each: the text, the parameters in order, the constant ones."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Executable, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+
+    def __call__(self, ask: Ask) -> tuple[str, list[Any]]:
+        """The text and its parameters."""
+        statement, values = ask
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled: Any = cast("ClauseElement", statement).compile(dialect=_DIALECT)
+            constants = {k: v for k, v in compiled.params.items() if v is not None}
+            found = (compiled.string, tuple(compiled.positiontup), constants)
+            self._compiled[statement] = found
+        text, names, constants = found
+        return text, [values[name] if name in values else constants[name] for name in names]
+
+
+statements = Statements()
+
+
+class Postgres:
+    """One database on a server.
+
+    Args:
+        url: `postgresql://...`; `?pgbouncer=true` behind a PgBouncer in transaction mode,
+            where nothing may be prepared and nobody can listen.
+        most: connections per event loop.
+        patience: seconds for one piece of work.
+    """
+
+    in_memory = False
+
+    def __init__(self, url: str, *, most: int = 4, patience: float = 5.0) -> None:
+        self.conninfo, self.pooled = _without_ours(url)
+        self._most = most
+        self._patience = patience
+        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop]
+        self._by_loop = weakref.WeakKeyDictionary()
+
+    async def read(self, verb: Verb[T]) -> T:
+        """Run a verb that changes nothing.
+
+        Raises:
+            Unavailable: the server cannot be reached, or is too slow.
+        """
+        async with self._here.connections.one() as connection:
+            return await _driven(verb, lambda step: _stepped(connection, step))
+
+    async def write(self, verb: Verb[T], *, durable: bool = True) -> T:
+        """Run a verb in one transaction; returns after the commit.
+
+        Raises:
+            Unavailable: nothing was acknowledged. Where the connection broke during the
+                commit nobody knows whether it took place; every verb may be tried again.
+        """
+        here = self._here
+        try:
+            step = next(verb)
+            while isinstance(step, Take):
+                step = verb.send(await here.taken(step, durable=durable))
+            async with here.connections.one() as connection:
+                return await _transacted(connection, verb, step, durable=durable)
+        except StopIteration as end:
+            result: T = end.value
+            return result
+
+    def write_now(self, verb: Verb[T]) -> T:
+        """Run a verb in one durable transaction from a thread without an event loop."""
+        return asyncio.run(self._alone(verb))
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` at every announcement, for ever; does nothing behind PgBouncer."""
+        while not self.pooled:
+            try:
+                connection = await self._here.connections.made()
+                async with connection:
+                    await connection.execute(f"LISTEN {CHANNEL}")
+                    heard()  # whatever was announced meanwhile
+                    async for _ in connection.notifies():
+                        heard()
+            except (psycopg.Error, OSError) as error:
+                log.warning("nobody tells of revocations now: %s", told(error))
+            await asyncio.sleep(_PAUSE)
+
+    def close(self) -> None:
+        """Disconnect; a later use connects again."""
+        for here in list(self._by_loop.values()):
+            here.connections.close()
+        self._by_loop.clear()
+
+    async def _alone(self, verb: Verb[T]) -> T:
+        try:
+            return await self.write(verb)
+        finally:
+            self._by_loop.pop(asyncio.get_running_loop()).connections.close()
+
+    @property
+    def _here(self) -> _Loop:
+        loop = asyncio.get_running_loop()
+        found = self._by_loop.get(loop)
+        if found is None:
+            connections = Connections(
+                self.conninfo,
+                most=self._most,
+                patience=self._patience,
+                prepares=not self.pooled,
+            )
+            found = self._by_loop[loop] = _Loop(connections)
+        return found
+
+
+class _Loop:
+    """What one event loop has: its connections, and the revocations that wait for theirs."""
+
+    def __init__(self, connections: Connections) -> None:
+        self.connections = connections
+        self._waiting: list[tuple[Take, asyncio.Future[list[Rows]]]] = []
+        self._committing: asyncio.Task[None] | None = None
+
+    async def taken(self, take: Take, *, durable: bool) -> list[Rows]:
+        if take[0][0] is not HEAD_LOCKED:
+            async with self.connections.one() as connection:
+                return await _together(connection, take, before=() if durable else (_LOSSY,))
+        future: asyncio.Future[list[Rows]] = asyncio.get_running_loop().create_future()
+        self._waiting.append((take, future))
+        if self._committing is None:
+            self._committing = asyncio.create_task(self._commit())
+        return await future
+
+    async def _commit(self) -> None:
+        """One transaction after the other, each of all that have come meanwhile."""
+        try:
+            while self._waiting:
+                batch, self._waiting = (
+                    self._waiting[:MOST_PER_COMMIT],
+                    self._waiting[MOST_PER_COMMIT:],
+                )
+                await self._commit_together(batch)
+        finally:
+            self._committing = None
+
+    async def _commit_together(
+        self, batch: Sequence[tuple[Take, asyncio.Future[list[Rows]]]]
+    ) -> None:
+        asks = [ask for take, _ in batch for ask in take]
+        try:
+            async with self.connections.one() as connection:
+                answers = await _together(connection, asks, after=(_ANNOUNCE,))
+        except BaseException as error:  # noqa: BLE001 - every caller must hear of it
+            if len(batch) > 1 and isinstance(error.__cause__, psycopg.Error):
+                for one in batch:  # what is wrong with one must not refuse the others
+                    await self._commit_together((one,))
+                return
+            for _, future in batch:
+                if not future.done():
+                    future.set_exception(error)
+            return
+        for take, future in batch:
+            mine, answers = answers[: len(take)], answers[len(take) :]
+            if not future.done():  # otherwise the caller has gone
+                future.set_result(mine)
+
+
+async def _driven(verb: Verb[T], answered: Callable[[Ask | Take], Any]) -> T:
+    try:
+        step = next(verb)
+        while True:
+            step = verb.send(await answered(step))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def _stepped(connection: Connection, step: Ask | Take) -> Any:
+    if isinstance(step, Take):
+        return await _together(connection, step)
+    text, values = statements(step)
+    cursor = AsyncRawCursor(connection)
+    await cursor.execute(text, values, binary=True)
+    return await cursor.fetchall() if cursor.description else []
+
+
+async def _transacted(
+    connection: Connection, verb: Verb[T], step: Ask | Take, *, durable: bool
+) -> T:
+    """The rest of a verb, whose statements need the rows of those before."""
+    async with connection.transaction():
+        if not durable:
+            await connection.execute(_LOSSY)
+        try:
+            while True:
+                step = verb.send(await _stepped(connection, step))
+        except StopIteration as end:
+            result: T = end.value
+    return result
+
+
+async def _together(
+    connection: Connection,
+    asks: Sequence[Ask],
+    *,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> list[Rows]:
+    """Run all in one round trip and one transaction; a list of rows for each ask."""
+    if len(asks) == 1 and not before and not after:
+        return [await _stepped(connection, asks[0])]
+    cursors = []
+    async with connection.pipeline():
+        for text in before:
+            await connection.execute(text)
+        for ask in asks:
+            text, values = statements(ask)
+            cursor = AsyncRawCursor(connection)
+            await cursor.execute(text, values, binary=True)
+            cursors.append(cursor)
+        for text in after:
+            await connection.execute(text)
+    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
+
+
+def _without_ours(url: str) -> tuple[str, bool]:
+    """The URL as libpq knows it, and whether PgBouncer stands in front."""
+    parts = urlsplit(url)
+    query = parse_qsl(parts.query, keep_blank_values=True)
+    pooled = any(name == "pgbouncer" and value != "false" for name, value in query)
+    kept = urlencode([(name, value) for name, value in query if name != "pgbouncer"])
+    return urlunsplit(parts._replace(query=kept)), pooled

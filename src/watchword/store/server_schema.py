@@ -1,0 +1,114 @@
+"""The schema on a PostgreSQL server: `schema.py`'s questions and answers, in its dialect.
+
+Whoever creates or migrates holds what the others would need, and gives up when it
+cannot have it in time: a migration never waits in front of a busy table, because all
+who come later would wait behind it.
+"""
+
+from __future__ import annotations
+
+import psycopg
+from sqlalchemy import NullPool, create_engine, event, insert
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+
+from watchword.errors import ConfigError
+from watchword.seams import Unavailable
+from watchword.store import tables
+from watchword.store.connections import told
+from watchword.store.postgres import Postgres
+from watchword.store.schema import HEAD, Schema, judged, statements, upgrade
+
+OLDEST = 150_000  # PostgreSQL 15
+_TRIES = 3
+_DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+_PATIENCE = "SET LOCAL lock_timeout = '2s'"
+
+
+def standing(connection: psycopg.Connection) -> tuple[Schema, str | None]:
+    """The standing, and the revision found."""
+    name = tables.version.name
+    row = connection.execute("SELECT to_regclass(%s)::text", (name,)).fetchone()
+    if row is None or row[0] is None:
+        return Schema.EMPTY, None
+    row = connection.execute(f"SELECT version_num FROM {name}").fetchone()  # type: ignore[arg-type]  # noqa: S608
+    return judged(row[0] if row else None)
+
+
+def look(driver: Postgres) -> tuple[Schema, str | None]:
+    """The standing; changes nothing.
+
+    Raises:
+        Unavailable: the server cannot be reached.
+    """
+    try:
+        with psycopg.connect(driver.conninfo, autocommit=True, connect_timeout=5) as connection:
+            return standing(connection)
+    except psycopg.Error as error:
+        raise Unavailable(f"cannot reach the database: {told(error)}") from error
+
+
+def made(driver: Postgres) -> tuple[Schema, str | None]:
+    """The standing; an empty database gets the newest schema.
+
+    Raises:
+        ConfigError: the server is too old.
+        Unavailable: it cannot be reached or written to.
+    """
+    for left in reversed(range(_TRIES)):
+        try:
+            with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:
+                if connection.info.server_version < OLDEST:
+                    raise ConfigError(
+                        "The database server is too old.",
+                        why="Watchword is tested from PostgreSQL 15 on",
+                        fix="upgrade the server",
+                    )
+                found, revision = standing(connection)
+                if found is Schema.EMPTY:
+                    _create(connection)
+                return found, revision
+        except (psycopg.errors.UniqueViolation, psycopg.errors.DuplicateTable):
+            continue  # another process was faster; its tables are there at the next look
+        except psycopg.Error as error:
+            if not left or not isinstance(error, psycopg.errors.LockNotAvailable):
+                raise Unavailable(f"cannot prepare the database: {told(error)}") from error
+    return look(driver)
+
+
+def migrate(driver: Postgres, revision: str = "head") -> None:
+    """Run the migrations up to `revision`; of several processes one does, the others wait.
+
+    Raises:
+        Unavailable: a table was busy for too long; nothing was changed.
+    """
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: psycopg.connect(driver.conninfo, connect_timeout=5),
+        poolclass=NullPool,
+    )
+
+    @event.listens_for(engine, "begin")
+    def _take_turns(begun: object) -> None:
+        begun.exec_driver_sql(_PATIENCE)  # type: ignore[attr-defined]
+        begun.exec_driver_sql(  # type: ignore[attr-defined]
+            f"LOCK TABLE {tables.version.name} IN EXCLUSIVE MODE"
+        )
+
+    try:
+        upgrade(engine, revision)
+    except Exception as error:
+        cause = getattr(error, "orig", None)
+        if isinstance(cause, psycopg.Error):
+            raise Unavailable(f"cannot migrate the database: {told(cause)}") from error
+        raise
+
+
+def _create(connection: psycopg.Connection) -> None:
+    connection.execute(_PATIENCE)
+    for statement in statements(_DIALECT):
+        connection.execute(statement)  # type: ignore[arg-type]
+    head = insert(tables.rev_head).values(log_id=0, epoch=1, seq=0)
+    version = insert(tables.version).values(version_num=HEAD)
+    for row in (head, version):
+        compiled = row.compile(dialect=_DIALECT)
+        connection.execute(str(compiled), compiled.params)  # type: ignore[arg-type]
