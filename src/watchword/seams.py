@@ -260,6 +260,10 @@ class Store(Protocol):
     async def set_client_secrets(
         self, client_id: str, new: tuple[str, ...], now: float, *, instead_of: tuple[str, ...]
     ) -> bool: ...
+    async def set_client_disabled(self, client_id: str, now: float, *, disabled: bool) -> bool:
+        """Either way what the client was granted before stays dead."""
+        ...
+
     async def remove_client(self, client_id: str, now: float) -> bool: ...
 
     # take: grants

@@ -261,9 +261,8 @@ async def test_guessing_secrets_is_throttled_and_the_honest_client_is_served(bui
 @pytest.mark.parametrize("form", EVERY_GRANT)
 async def test_a_client_that_is_off_or_gone_gets_nothing(server, refused, form):
     _, secret = await server.add_client("job", grants=ALL)
-    server.auth.driver.connection.execute(
-        "UPDATE watchword_clients SET disabled = 1 WHERE id = 'job'"
-    )
+    await server.post("/token", form, headers=basic("job", secret))  # so that it is known
+    await server.auth.store.set_client_disabled("job", server.clock(), disabled=True)
     with server.unchanged():
         off = await server.post("/token", form, headers=basic("job", secret))
         never = await server.post("/token", form, headers=basic("ghost", secret))

@@ -73,3 +73,15 @@ def test_deleting_says_so_and_needs_yes(run) -> None:
     run("client", "delete", "nightly", "--yes")
     run("client", "delete", "nightly", "--yes", code=4)
     assert run.json("client", "list") == []
+
+
+def test_disabling_needs_yes_and_can_be_undone(run) -> None:
+    run("client", "create", "--id", "nightly")
+    assert "at once" in run("client", "disable", "nightly", code=2).stderr
+    assert run.json("client", "disable", "nightly", "--yes")["changed"]
+    assert run.json("client", "show", "nightly")["disabled"]
+    assert run("client", "disable", "nightly").stdout == "nightly was disabled already\n"
+    assert run("client", "enable", "nightly").stdout == "nightly is enabled\n"
+    assert not run.json("client", "enable", "nightly")["changed"]
+    assert not run.json("client", "show", "nightly")["disabled"]
+    run("client", "disable", "nobody", "--yes", code=4)

@@ -8,20 +8,26 @@ from watchword.rules.scopes import Scopes
 from watchword.store import clients, tables
 from watchword.store.contract import NOW, a_client, a_grant, another_grant, spend, token_of
 
+LIFE = 600.0
+
 
 async def test_each_change_is_one_entry_of_the_log_and_one_of_the_trail(store, trail):
     client = a_client(auth_method="client_secret", secrets=("old",))
     await store.add_client(client, NOW)
     await store.set_client_secrets(client.id, ("new",), NOW, instead_of=("old",))
-    await store.driver.write(clients.set_scopes(client.id, Scopes(("a",)), NOW))
+    await store.driver.write(clients.set_scopes(client.id, Scopes(("a",)), NOW, LIFE))
     await store.revoke_client(client.id, NOW)
+    await store.set_client_disabled(client.id, NOW, disabled=True)
+    await store.set_client_disabled(client.id, NOW, disabled=False)
     await store.remove_client(client.id, NOW)
-    assert [entry.kind for entry in store.news(0)] == ["config", "config", "client", "client"]
+    assert [entry.kind for entry in store.news(0)] == ["config"] * 3 + ["client"] * 4
     assert trail() == [
         "client.created",
         "client.secret_changed",
         "client.scopes_changed",
         "client.revoked",
+        "client.disabled",
+        "client.enabled",
         "client.deleted",
     ]
 
@@ -33,14 +39,15 @@ async def test_a_refused_change_is_recorded_nowhere(store, rows):
     assert not await store.add_client(client, NOW)
     assert not await store.set_client_secrets(client.id, ("x",), NOW, instead_of=("other",))
     assert not await store.set_client_secrets("nobody", ("x",), NOW, instead_of=())
-    assert not await store.driver.write(clients.set_scopes("nobody", Scopes(), NOW))
+    assert not await store.set_client_disabled(client.id, NOW, disabled=False)
+    assert not await store.driver.write(clients.set_scopes("nobody", Scopes(), NOW, LIFE))
     assert [rows(table) for table in tables.metadata.sorted_tables] == before
 
 
 async def test_the_ceiling_of_a_client_is_changed(store):
     client = a_client()
     await store.add_client(client, NOW)
-    assert await store.driver.write(clients.set_scopes(client.id, Scopes(("b", "a")), NOW))
+    assert await store.driver.write(clients.set_scopes(client.id, Scopes(("b", "a")), NOW, LIFE))
     assert tuple((await store.client(client.id)).scopes) == ("b", "a")
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from watchword.clients import Clients
 from watchword.crypto.jose import KeySet
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.crypto.refresh_tokens import RefreshTokens
@@ -98,8 +99,16 @@ def built(settings: Settings, given: Given) -> Parts:
     async def verify(text: str) -> AccessToken:
         return await anywhere(text, given.now())
 
+    def changes() -> int | None:
+        try:
+            revocations.catch_up(given.now())
+        except Unavailable:
+            return None
+        return revocations.config_changes
+
     bench = Bench(
         store=store,
+        clients=Clients(store.client, changes),
         users=users,
         limits=_limits(settings, counters),
         events=given.events,

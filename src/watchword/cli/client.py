@@ -128,19 +128,55 @@ async def rotate_secret(out: Output, *, client_id: str, at_once: bool, yes: bool
 @click.argument("client_id")
 @_yes
 @click.pass_obj
+async def disable(out: Output, *, client_id: str, yes: bool) -> None:
+    """Stop a client from asking for tokens; those it holds die at once."""
+    await _set_disabled(out, client_id, disabled=True, yes=yes)
+
+
+@client.command()
+@click.argument("client_id")
+@click.pass_obj
+async def enable(out: Output, *, client_id: str) -> None:
+    """Let a client ask for tokens again; those that died stay dead."""
+    await _set_disabled(out, client_id, disabled=False, yes=True)
+
+
+@client.command()
+@click.argument("client_id")
+@_yes
+@click.pass_obj
 async def delete(out: Output, *, client_id: str, yes: bool) -> None:
     """Delete a client; its tokens die with it, at once."""
     async with opened() as at:
-        found = await _found(at, client_id)
-        if found.is_first_party:
-            raise Refused(
-                "The built-in client cannot be deleted.",
-                why="the tutorial's calls come from it, and the server would make it again",
-                fix="to stop password logins: WATCHWORD_PASSWORD_LOGIN=off",
-            )
+        await _registered(at, client_id)
         confirm(f"{client_id} and all its tokens will stop working at once.", yes=yes)
         await at.store.remove_client(client_id, at.now)
     out.result({"client_id": client_id, "deleted": True}, [f"deleted {client_id}"])
+
+
+async def _set_disabled(out: Output, client_id: str, *, disabled: bool, yes: bool) -> None:
+    async with opened() as at:
+        found = await _registered(at, client_id)
+        if disabled and not found.disabled:
+            confirm(f"{client_id} and all its tokens will stop working at once.", yes=yes)
+        changed = await at.store.set_client_disabled(client_id, at.now, disabled=disabled)
+    state = "disabled" if disabled else "enabled"
+    out.result(
+        {"client_id": client_id, "disabled": disabled, "changed": changed},
+        [f"{client_id} {'is' if changed else 'was'} {state}" + " already" * (not changed)],
+    )
+
+
+async def _registered(at: Desk, client_id: str) -> Client:
+    """A client that somebody registered; the built-in one is always there."""
+    found = await _found(at, client_id)
+    if found.is_first_party:
+        raise Refused(
+            "The built-in client cannot be deleted or disabled.",
+            why="the tutorial's calls come from it, and the server would make it again",
+            fix="to stop password logins: WATCHWORD_PASSWORD_LOGIN=off",
+        )
+    return found
 
 
 async def _found(at: Desk, client_id: str) -> Client:

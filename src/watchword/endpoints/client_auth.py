@@ -43,11 +43,11 @@ async def identify(request: Request, fields: Form, at: Bench) -> Client:
     """
     shown = credentials(request, fields)
     if shown is None:
-        client = await at.store.client(FIRST_PARTY)
+        client = await at.clients.find(FIRST_PARTY, at.now())
         if client is None or client.disabled:
             raise InvalidClient("Client authentication failed.", detail="no first-party client")
         return client
-    client = await at.store.client(shown.client_id)
+    client = await at.clients.find(shown.client_id, at.now())
     reason = _objection(client, shown)
     if reason is not None or client is None:
         raise InvalidClient(

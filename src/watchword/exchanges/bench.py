@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from watchword.clients import Clients
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import Secret
 from watchword.events import Events
@@ -64,6 +65,7 @@ class Bench:
     """The parts. `now` and `fresh` are the only clock and the only chance."""
 
     store: Store
+    clients: Clients
     users: Users
     limits: Limits
     events: Events

@@ -47,9 +47,9 @@ class Revocations:
             self._forget(now)
 
     def _take_in(self, entry: Revocation) -> None:
-        if entry.kind == "config":
+        if entry.kind in ("config", "client"):  # a client that ended has changed as well
             self.config_changes += 1
-        else:
+        if entry.kind != "config":
             self._dead[entry.kind, entry.key] = entry.seq
             self._ends.append(entry)
         self.position = entry.seq  # last: whoever sees it sees the entry

@@ -43,13 +43,20 @@ _ENTER_AS_LOOKED_AT = enter_where(
 _SET_SECRETS = (
     update(_c).where(_c.c.id == bindparam("client_id"), ENTERED).values(secrets=bindparam("new"))
 )
+_ENTER_THERE = enter_where(_IS_THERE)
 _SET_SCOPES = (
     update(_c)
-    .where(_c.c.id == bindparam("client_id"))
+    .where(_c.c.id == bindparam("client_id"), ENTERED)
     .values(scopes=bindparam("now_scopes"))
-    .returning(_c.c.id)
 )
-_ENTER_GONE = enter_where(_IS_THERE)
+_ENTER_OTHERWISE = enter_where(
+    exists().where(_c.c.id == bindparam("client_id"), _c.c.disabled != bindparam("now_disabled"))
+)
+_SET_DISABLED = (
+    update(_c)
+    .where(_c.c.id == bindparam("client_id"), ENTERED)
+    .values(disabled=bindparam("now_disabled"), rev_seq=NEXT)
+)
 _REMOVE = delete(_c).where(_c.c.id == bindparam("client_id"), ENTERED)
 
 
@@ -121,18 +128,38 @@ def set_secrets(
     )
 
 
-def set_scopes(client_id: str, scopes: Scopes, now: float) -> Verb[bool]:
+def set_scopes(client_id: str, scopes: Scopes, now: float, life: float) -> Verb[bool]:
     """Change what a client may have for itself; the tokens it holds stay as they are."""
-    rows = yield _SET_SCOPES, {"client_id": client_id, "now_scopes": str(scopes)}
-    if not rows:
-        return False
-    yield audited(now, "client.scopes_changed", client_id=client_id, detail=str(scopes))
-    return True
+    which = {"client_id": client_id}
+    return entered(
+        (_ENTER_THERE, which),
+        "config",
+        "",
+        now,
+        life,
+        (_SET_SCOPES, {**which, "now_scopes": str(scopes)}),
+        audited(
+            now,
+            "client.scopes_changed",
+            client_id=client_id,
+            detail=str(scopes),
+            by=RECORDED_IF_ENTERED,
+        ),
+    )
+
+
+def set_disabled(client_id: str, now: float, life: float, *, disabled: bool) -> Verb[bool]:
+    """Disable or enable; either way what it was granted before stays dead."""
+    change = {"client_id": client_id, "now_disabled": int(disabled)}
+    kind = "client.disabled" if disabled else "client.enabled"
+    record = audited(now, kind, client_id=client_id, by=RECORDED_IF_ENTERED)
+    enter = _ENTER_OTHERWISE, change
+    return entered(enter, "client", client_id, now, life, (_SET_DISABLED, change), record)
 
 
 def remove(client_id: str, now: float, life: float) -> Verb[bool]:
     """Delete a client; its tokens die with it."""
     which = {"client_id": client_id}
     record = audited(now, "client.deleted", client_id=client_id, by=RECORDED_IF_ENTERED)
-    enter = _ENTER_GONE, which
+    enter = _ENTER_THERE, which
     return entered(enter, "client", client_id, now, life, (_REMOVE, which), record)

@@ -193,6 +193,20 @@ class _UsersAndClients:
         assert found is not None
         assert found.secrets == (f"new{won.index(True)}", "old")
 
+    async def test_a_client_that_was_disabled_has_lost_its_grants(self, store: Store) -> None:
+        new = await a_grant(store)
+        for disabled in (True, False):
+            racers = [
+                store.set_client_disabled(new.client_id, NOW, disabled=disabled)
+                for _ in range(RACERS)
+            ]
+            assert sum(await asyncio.gather(*racers)) == 1
+            found = await store.client(new.client_id)
+            assert found is not None
+            assert found.disabled == disabled
+            assert isinstance(await spend(store, token_of(new)), Refused)
+        assert not await store.set_client_disabled("nobody", NOW, disabled=True)
+
 
 class _Refreshing:
     """At most one refresh token of a grant works."""

@@ -129,6 +129,11 @@ class SqlStore:
         verb = clients.set_secrets(client_id, new, now, self._life, instead_of)
         return await self.driver.write(verb)
 
+    async def set_client_disabled(self, client_id: str, now: float, *, disabled: bool) -> bool:
+        """Disable or enable a client; what it was granted before stays dead."""
+        verb = clients.set_disabled(client_id, now, self._life, disabled=disabled)
+        return await self.driver.write(verb)
+
     async def remove_client(self, client_id: str, now: float) -> bool:
         """Delete a client; its tokens die with it."""
         return await self.driver.write(clients.remove(client_id, now, self._life))

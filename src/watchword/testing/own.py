@@ -24,6 +24,7 @@ from watchword.guard import Guard
 from watchword.rules import claims
 from watchword.rules.clients import FIRST_PARTY, Client, usable_id
 from watchword.rules.logins import folded
+from watchword.rules.revoking import LONGEST_LIFE
 from watchword.rules.scopes import Scopes
 from watchword.seams import Account, NewGrant, Opened, StoredUser, Users
 from watchword.store import accounts, clients, schema, signing
@@ -139,7 +140,8 @@ class OwnServer:
         if not await store.add_client(client, now):
             known = await store.client(client_id) or client
             both = Scopes.of([*known.scopes, *scopes])
-            await self._auth.driver.write(clients.set_scopes(client_id, both, now))
+            verb = clients.set_scopes(client_id, both, now, LONGEST_LIFE)
+            await self._auth.driver.write(verb)
             if secret.digest not in known.secrets:  # the app registered it, and has its secret
                 kept = (*known.secrets[-1:], secret.digest)
                 await store.set_client_secrets(client_id, kept, now, instead_of=known.secrets)
