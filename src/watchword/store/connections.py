@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import select
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -19,6 +20,7 @@ from watchword.seams import Unavailable
 
 Connection = psycopg.AsyncConnection[dict[str, object]]
 
+_MOST_PREPARED = 300  # all there are, so that none is ever prepared twice
 # A server that is gone without a word is noticed in seconds, not in the kernel's hours.
 _WATCHED = {
     "connect_timeout": 5,
@@ -55,19 +57,33 @@ class Connections:
             Unavailable: none can be had in time, the work took too long, or the server
                 refused or broke off.
         """
+        async with self._turn():
+            connection = await self._taken()
+            late = _Late(connection)
+            timer = asyncio.get_running_loop().call_later(self._patience, late)
+            try:
+                yield connection
+            except (psycopg.Error, OSError) as error:
+                connection.pgconn.finish()
+                raise Unavailable(late.told or told(error)) from error
+            except BaseException:
+                connection.pgconn.finish()
+                raise
+            finally:
+                timer.cancel()
+            self._free.append(connection)
+
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
         try:
-            async with asyncio.timeout(self._patience), self._turns:
-                connection = await self._taken()
-                try:
-                    yield connection
-                except BaseException:
-                    connection.pgconn.finish()
-                    raise
-                self._free.append(connection)
-        except (psycopg.Error, OSError) as error:
-            raise Unavailable(told(error)) from error
-        except TimeoutError as error:
-            raise Unavailable("the database did not answer in time") from error
+            async with asyncio.timeout(self._patience):
+                await self._turns.acquire()
+        except TimeoutError:
+            raise Unavailable("every connection to the database is busy") from None
+        try:
+            yield
+        finally:
+            self._turns.release()
 
     async def made(self) -> Connection:
         """A new connection, which the caller closes.
@@ -75,13 +91,15 @@ class Connections:
         Raises:
             psycopg.Error: the server does not take it.
         """
-        return await psycopg.AsyncConnection.connect(
+        made = await psycopg.AsyncConnection.connect(
             self._conninfo,
             autocommit=True,
             prepare_threshold=0 if self._prepares else None,
             row_factory=dict_row,
             **_WATCHED,  # type: ignore[arg-type]
         )
+        made.prepared_max = _MOST_PREPARED
+        return made
 
     def close(self) -> None:
         """Close those that are free; those at work are closed by nobody taking them again."""
@@ -102,7 +120,32 @@ class Connections:
             if _is_quiet(connection):
                 return connection
             connection.pgconn.finish()
-        return await self.made()
+        try:
+            return await self.made()
+        except (psycopg.Error, OSError) as error:
+            raise Unavailable(told(error)) from error
+
+
+class _Late:
+    """Breaks off a connection whose work takes too long.
+
+    Cancelling the work instead would first ask the server to stop, and wait for one that
+    does not answer.
+    """
+
+    __slots__ = ("_connection", "told")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.told = ""
+
+    def __call__(self) -> None:
+        self.told = "the database did not answer in time"
+        with (
+            suppress(OSError, psycopg.Error),
+            socket.socket(fileno=os.dup(self._connection.fileno())) as wire,
+        ):
+            wire.shutdown(socket.SHUT_RDWR)
 
 
 _left_alone: list[Connection] = []

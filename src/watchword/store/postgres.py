@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -74,8 +73,7 @@ class Postgres:
         self.conninfo, self.pooled = _without_ours(url)
         self._most = most
         self._patience = patience
-        self._by_loop: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Loop]
-        self._by_loop = weakref.WeakKeyDictionary()
+        self._by_loop: dict[asyncio.AbstractEventLoop, _Loop] = {}
 
     async def read(self, verb: Verb[T]) -> T:
         """Run a verb that changes nothing.
@@ -139,6 +137,7 @@ class Postgres:
         loop = asyncio.get_running_loop()
         found = self._by_loop.get(loop)
         if found is None:
+            self._forget_ended()
             connections = Connections(
                 self.conninfo,
                 most=self._most,
@@ -147,6 +146,11 @@ class Postgres:
             )
             found = self._by_loop[loop] = _Loop(connections)
         return found
+
+    def _forget_ended(self) -> None:
+        """Test clients and commands come and go with event loops of their own."""
+        for loop in [loop for loop in self._by_loop.copy() if loop.is_closed()]:
+            self._by_loop.pop(loop).connections.close()
 
 
 class _Loop:
