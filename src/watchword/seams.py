@@ -5,7 +5,7 @@ Each is one small Protocol with a working default.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -99,9 +99,9 @@ class Deny(WatchwordError):
 class Revocation:
     """One entry of the revocation log: gapless and in the order of commits.
 
-    `kind` is grant, user, client, jti, or config (keys or clients changed). `key` is
-    the first eight bytes of SHA-256 over kind and id, as a number. `expires_at` is
-    when every token it could concern has run out.
+    `kind` is grant, user, client, jti, all (everything until now), or config (keys or
+    clients changed). `key` is the first eight bytes of SHA-256 over kind and id, as a
+    number. `expires_at` is when every token it could concern has run out.
     """
 
     seq: int
@@ -110,27 +110,16 @@ class Revocation:
     expires_at: float
 
 
-class RevocationLog(Protocol):
-    """The log as a guard reads it, from memory or the same machine: no network."""
-
-    def news(self, after: int) -> Sequence[Revocation]:
-        """Entries with seq > `after`, in order; empty when nothing was committed.
-
-        Raises:
-            Unavailable: it cannot be read, so nobody may be let in.
-        """
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Tail:
     """The revocation log behind a position, read in one snapshot.
 
     Attributes:
         epoch: changes when the log's past may have: after a restore or a failover that
-            lost its end. Entries of another epoch than the one asked for are all there are.
+            lost its end. It only grows, and 0 is nobody's.
         seq: the log's newest number in that snapshot.
-        entries: in order.
+        entries: those behind the position, in order; all that are kept when the epoch is
+            another than the one asked for, or when the log ends before the position.
         age: seconds that the answerer's own knowledge was old when it answered.
     """
 
@@ -140,11 +129,23 @@ class Tail:
     age: float = 0.0
 
 
+class RevocationLog(Protocol):
+    """The log as a guard reads it, from memory or the same machine: no network."""
+
+    def news(self, after: int, epoch: int) -> Tail | None:
+        """What is behind that position; None when that is the newest there is.
+
+        Raises:
+            Unavailable: it cannot be read, so nobody may be let in.
+        """
+        ...
+
+
 class RevocationFeed(Protocol):
     """The log as a guard reads it from elsewhere: a database or an issuer across a network."""
 
     async def tail(self, after: int, epoch: int) -> Tail:
-        """Entries with seq > `after` of that epoch; every live one when the epoch is another.
+        """What is behind that position now, or was `age` seconds before it was answered.
 
         Raises:
             Unavailable: it cannot be read now.

@@ -38,9 +38,9 @@ async def test_a_token_is_verified_once_per_request_however_many_ask(build, monk
                 asked.append(text)
             return found
 
-        async def __call__(self, text: str, now: float) -> AccessToken:
+        async def __call__(self, text: str, now: float, *more: object) -> AccessToken:
             asked.append(text)
-            return await verifier(text, now)
+            return await verifier(text, now, *more)
 
     monkeypatch.setattr(server.auth, "_verifiers", (Counting(),))
     monkeypatch.setattr(server.auth._decisions, "recall", Counting().recall)
@@ -50,10 +50,10 @@ async def test_a_token_is_verified_once_per_request_however_many_ask(build, monk
 
 
 async def test_two_guards_on_one_request_do_not_share_a_token() -> None:
-    async def accept(text: str, now: float) -> str:
+    async def accept(text: str, now: float, *_: object) -> str:
         return f"accepted {text}"
 
-    async def refuse(text: str, now: float) -> str:
+    async def refuse(text: str, now: float, *_: object) -> str:
         raise InvalidToken("no")
 
     def made(verify) -> Decisions:
@@ -77,7 +77,7 @@ async def test_when_the_log_cannot_be_read_nobody_is_let_in(server, monkeypatch)
     token = (await server.login())["access_token"]
     assert (await server.get("/guarded", token)).status_code == 200
 
-    def away(after: int) -> list:
+    def away(after: int, epoch: int) -> None:
         raise Unavailable("disk gone: /var/secret")
 
     monkeypatch.setattr(

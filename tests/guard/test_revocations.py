@@ -10,7 +10,7 @@ from watchword.guard.revocations import GRACE, Revocations
 from watchword.rules.access import AccessToken
 from watchword.rules.revoking import key8
 from watchword.rules.scopes import NONE
-from watchword.seams import Revocation, Unavailable
+from watchword.seams import Revocation, Tail, Unavailable
 
 TOKEN = AccessToken("u1", "app", NONE, "i", ("r",), 1e9, {}, jti="j1", fid="f1", rev=5)
 
@@ -24,10 +24,11 @@ class Log:
         seq = 6 + len(self.entries)
         self.entries.append(Revocation(seq, kind, key8(kind, name), expires_at))
 
-    def news(self, after: int) -> list[Revocation]:
+    def news(self, after: int, epoch: int) -> Tail | None:
         if self.away:
             raise Unavailable("away")
-        return [entry for entry in self.entries if entry.seq > after]
+        new = tuple(entry for entry in self.entries if entry.seq > after)
+        return Tail(1, new[-1].seq, new) if new else None
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from watchword.guard.revocations import Revocations
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import LEEWAY, Expectation
 from watchword.rules.revoking import key8
-from watchword.seams import Revocation
+from watchword.seams import Revocation, Tail
 
 NOW = 1_800_000_000.0
 
@@ -43,8 +43,9 @@ class Log:
     def __init__(self) -> None:
         self.entries: list[Revocation] = []
 
-    def news(self, after: int) -> list[Revocation]:
-        return [entry for entry in self.entries if entry.seq > after]
+    def news(self, after: int, epoch: int) -> Tail | None:
+        new = tuple(entry for entry in self.entries if entry.seq > after)
+        return Tail(1, new[-1].seq, new) if new else None
 
 
 KEY = SigningKey("k1", "ES256", new_private_key("ES256"))

@@ -20,7 +20,7 @@ async def test_each_change_is_one_entry_of_the_log_and_one_of_the_trail(store, t
     await store.set_client_disabled(client.id, NOW, disabled=True)
     await store.set_client_disabled(client.id, NOW, disabled=False)
     await store.remove_client(client.id, NOW)
-    assert [entry.kind for entry in store.news(0)] == ["config"] * 3 + ["client"] * 4
+    assert [entry.kind for entry in store.news(0, 1).entries] == ["config"] * 3 + ["client"] * 4
     assert trail() == [
         "client.created",
         "client.secret_changed",

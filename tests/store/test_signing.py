@@ -14,7 +14,7 @@ async def test_a_key_is_kept_as_it_was_given_and_announced(store, trail):
     key = a_key("ES256", NOW)
     assert await store.add_key(key, **KEPT)
     assert await store.keys() == [key]
-    assert [entry.kind for entry in store.news(0)] == ["config"]
+    assert [entry.kind for entry in store.news(0, 1).entries] == ["config"]
     assert trail() == ["key.published"]
 
 

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from watchword.crypto import jose
 from watchword.crypto.jose import KeySet, UnknownKey
 from watchword.errors import InvalidToken
+from watchword.guard.freshness import AS_USUAL, HOWEVER_OLD, Asked
 from watchword.guard.revocations import Revocations
 from watchword.rules.access import LEEWAY, AccessToken, Expectation, judged
 
@@ -52,7 +53,7 @@ def _name(token: bytes) -> bytes:
 class _Verified:
     token: AccessToken
     keys: KeySet
-    position: int
+    changes: int  # those of the log that it has been held against
 
 
 class Verifier:
@@ -79,20 +80,32 @@ class Verifier:
         self.revocations = revocations
         self._cache: dict[bytes, _Verified] = {}
 
-    async def __call__(self, token: str, now: float) -> AccessToken:
-        """Verify a token at `now` (Unix seconds).
+    async def __call__(self, token: str, now: float, asked: Asked = AS_USUAL) -> AccessToken:
+        """Verify a token.
+
+        Args:
+            token: as it came.
+            now: Unix seconds.
+            asked: what this decision asks of the knowledge of revocations.
 
         Raises:
             InvalidToken: it is not good; the reason is for the log.
             Busy: the keys cannot be had.
+            Stale: nobody can tell what was revoked of late.
             Unavailable: the revocation log cannot be read.
         """
-        known = self.recall(token.encode(), now)
-        if known is not None:
-            return known
-        keys = self.keys.current(now) or await self.keys.load(now)
-        verified = await self._checked(token, keys, now)
-        self._remember(_name(token.encode()), verified)
+        log = self.revocations
+        if log is not None:
+            log.catch_up(now, HOWEVER_OLD)
+        verified = await self._verified(token, now)
+        if log is not None:
+            # Only for who shows a token of ours is the log asked anew; and whatever was
+            # awaited, the decision is made by what is known after it.
+            changes = log.config_changes
+            await log.meet(asked)
+            if log.config_changes != changes:
+                verified = await self._verified(token, now)
+            log.catch_up(now, asked)
         if not self._still_stands(verified):
             raise InvalidToken("The access token is not valid.", detail="revoked")
         return verified.token
@@ -111,19 +124,31 @@ class Verifier:
         if hit is None or hit.keys is not self.keys.current(now):
             return None
         if now >= hit.token.expires_at + LEEWAY:
-            del self._cache[name]
-            raise InvalidToken("The access token is not valid.", detail="expired")
+            self._expire(name)
         return hit.token if self._still_stands(hit) else None
 
     def _still_stands(self, verified: _Verified) -> bool:
         """Whether no revocation seen so far ends it; looks only when there is a new one."""
         log = self.revocations
-        if log is None or verified.position == (position := log.position):
+        if log is None or verified.changes == (changes := log.changes):
             return True
         if log.refuse(verified.token):
             return False
-        verified.position = position  # as it was before the look: it may have moved since
+        verified.changes = changes  # as it was before the look: there may be more by now
         return True
+
+    async def _verified(self, token: str, now: float) -> _Verified:
+        """By the keys in force; remembered, if only this is so."""
+        keys = self.keys.current(now) or await self.keys.load(now)
+        name = _name(token.encode())
+        hit = self._cache.get(name)
+        if hit is not None and hit.keys is keys:
+            if now >= hit.token.expires_at + LEEWAY:
+                self._expire(name)
+            return hit
+        verified = await self._checked(token, keys, now)
+        self._remember(name, verified)
+        return verified
 
     async def _checked(self, token: str, keys: KeySet, now: float) -> _Verified:
         try:
@@ -135,6 +160,10 @@ class Verifier:
             keys = newer
             jws = jose.verify(token, keys, typ=self._types)
         return _Verified(judged(jws.claims, self.expected, now), keys, -1)
+
+    def _expire(self, name: bytes) -> NoReturn:
+        del self._cache[name]
+        raise InvalidToken("The access token is not valid.", detail="expired")
 
     def _remember(self, name: bytes, verified: _Verified) -> None:
         if len(self._cache) >= MOST_CACHED:

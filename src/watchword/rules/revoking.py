@@ -18,7 +18,7 @@ GRACE = 3600.0
 # Seconds that an access token may live at most, whatever a process is told its life is: who
 # revokes (the command line, a server whose setting was just shortened) need not be who minted.
 LONGEST_LIFE = 86_400.0
-BY_POSITION = ("user", "client")  # dead if minted before the entry
+BY_POSITION = ("user", "client", "all")  # dead if minted before the entry
 OUTRIGHT = ("grant", "jti")  # dead whenever named
 
 
@@ -30,9 +30,16 @@ def key8(kind: str, name: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
+_ALL = "all", key8("all", "")
+
+
 def names(token: AccessToken) -> tuple[tuple[str, int], ...]:
     """What the log could name this token by."""
-    found = [("user", key8("user", token.sub)), ("client", key8("client", token.client_id))]
+    found = [
+        _ALL,
+        ("user", key8("user", token.sub)),
+        ("client", key8("client", token.client_id)),
+    ]
     if token.fid is not None:
         found.append(("grant", key8("grant", token.fid)))
     if token.jti is not None:

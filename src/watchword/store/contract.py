@@ -26,6 +26,7 @@ from watchword.seams import (
     Refused,
     Repeated,
     Reused,
+    Revocation,
     Rotated,
     Store,
     StoredUser,
@@ -416,21 +417,20 @@ class _Revoking:
         new = await a_grant(store)
         grants = [await another_grant(store, new.user_id, new.client_id) for _ in range(8)]
         before = await store.head()
-        seen: list[Any] = list(_news(store, before))
-        assert not seen
+        assert not await _news(store, before)
         verbs = [store.revoke_grant(grant.id, NOW) for grant in grants]
         verbs += [store.revoke_user(new.user_id, NOW), store.revoke_client(new.client_id, NOW)]
         assert all(await asyncio.gather(*verbs))
-        entries = _news(store, before)
+        entries = await _news(store, before)
         assert [entry.seq for entry in entries] == list(range(before + 1, before + 11))
         assert await store.head() == before + 10
         named = {(entry.kind, entry.key) for entry in entries}
         assert {("grant", key8("grant", grant.id.hex())) for grant in grants} <= named
         assert ("user", key8("user", new.user_id)) in named
         assert ("client", key8("client", new.client_id)) in named
-        assert not _news(store, before + 10)
+        assert not await _news(store, before + 10)
         # A second reader that is further behind hears it too.
-        assert [entry.seq for entry in _news(store, before + 9)] == [before + 10]
+        assert [entry.seq for entry in await _news(store, before + 9)] == [before + 10]
 
     async def test_a_refusal_adds_nothing_to_the_log(self, store: Store) -> None:
         new = await a_grant(store)
@@ -492,6 +492,9 @@ class StoreContract(_UsersAndClients, _Refreshing, _Revoking, _Keeping):
     """Inherit, provide `store`, and pytest tells you whether yours is safe."""
 
 
-def _news(store: Any, after: int) -> list[Any]:
-    """The log, where a store is one too; `seams.RevocationLog`."""
-    return list(store.news(after))
+async def _news(store: Any, after: int) -> list[Revocation]:
+    """The log behind a number, where a store is one too; `seams.RevocationFeed`."""
+    everything = await store.tail(0, 0)
+    tail = await store.tail(after, everything.epoch)
+    assert (tail.epoch, tail.seq) == (everything.epoch, everything.seq)
+    return list(tail.entries)

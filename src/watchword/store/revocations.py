@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, exists, literal, select, update
+from sqlalchemy import BigInteger, bindparam, case, exists, literal, update
 from sqlalchemy.sql import Executable
 
 from watchword.rules.revoking import key8
-from watchword.seams import Revocation
 from watchword.store import tables
+from watchword.store.log import POSITION
 from watchword.store.verbs import (
     ENTERED,
     HEAD,
@@ -28,12 +28,6 @@ from watchword.store.verbs import (
     audited,
     given,
     insert_where,
-)
-
-_TAIL = (
-    select(tables.rev.c.seq, tables.rev.c.kind, tables.rev.c.key8, tables.rev.c.expires_at)
-    .where(tables.rev.c.log_id == 0, tables.rev.c.seq > bindparam("after"))
-    .order_by(tables.rev.c.seq)
 )
 
 
@@ -91,16 +85,56 @@ _ENTER_TOKEN = enter_where(
 )
 
 
+_head = tables.rev_head
+_EPOCH = bindparam("epoch_", type_=BigInteger)
+_FLOOR = bindparam("floor", type_=BigInteger)
+_MARGIN = literal(2**20)
+_MOVE = (
+    update(_head)
+    .where(_head.c.log_id == 0)
+    .values(
+        epoch=case((_head.c.epoch < _EPOCH, _EPOCH), else_=_head.c.epoch + 1),
+        seq=case((_head.c.seq + _MARGIN < _FLOOR, _FLOOR), else_=_head.c.seq + _MARGIN),
+    )
+)
+_ENTER = enter_where()
+_END_CLIENTS = update(tables.clients).where(ENTERED).values(rev_seq=NEXT)
+
+
 def head() -> Verb[int]:
     """The log's newest number."""
     rows = yield HEAD, {}
     return int(rows[0]["seq"])
 
 
-def tail(after: int) -> Verb[list[Revocation]]:
-    """The entries behind `after`, oldest first."""
-    rows = yield _TAIL, {"after": after}
-    return [Revocation(r["seq"], r["kind"], r["key8"], r["expires_at"]) for r in rows]
+def bump_epoch(now: float, life: float, *, end_everything: bool) -> Verb[tuple[int, int]]:
+    """Begin a new epoch; returns its number and the log's newest.
+
+    Both move to where the clock puts them, unless they are there already: so a number
+    is not given twice, even when one backup is restored several times, and each is
+    greater than any `rev` in a token of the time that was lost.
+
+    Args:
+        now: Unix seconds.
+        life: seconds that the entry is kept.
+        end_everything: whether every grant and token of before is over.
+    """
+    kind = "all" if end_everything else "config"
+    entry = {"at_": now, "kind_": kind, "key8_": key8(kind, ""), "expires_at_": now + life}
+    detail = "everything ended" if end_everything else "nothing ended"
+    ends: tuple[Ask, ...] = ((_END_CLIENTS, {}),) if end_everything else ()
+    answers = yield Take(
+        (
+            (HEAD_LOCKED, {}),
+            (_MOVE, {"epoch_": int(now), "floor": int(now) << 20}),
+            (_ENTER, entry),
+            *ends,
+            audited(now, "log.restored", detail=detail),
+            (HEAD_ADVANCED, {}),
+            (POSITION, {}),
+        )
+    )
+    return answers[-1][0]["epoch"], answers[-1][0]["seq"]
 
 
 def entered(enter: Ask, kind: str, name: str, now: float, life: float, *changes: Ask) -> Verb[bool]:

@@ -7,9 +7,8 @@ heals it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from watchword.crypto.keys import StoredKey
+from watchword.crypto.secrets import digest
 from watchword.rules.access import LEEWAY
 from watchword.rules.clients import Client
 from watchword.rules.refresh import Grant, RefreshToken
@@ -20,16 +19,16 @@ from watchword.seams import (
     Refused,
     Repeated,
     Reused,
-    Revocation,
     Rotated,
     StoredUser,
+    Tail,
 )
-from watchword.store import accounts, clients, grants, once, revocations, signing, sweeping
+from watchword.store import accounts, clients, grants, log, once, revocations, signing, sweeping
 from watchword.store.sqlite import Sqlite
 
 
 class SqlStore:
-    """`seams.Store` and `seams.RevocationLog` over SQLite.
+    """`seams.Store` and `seams.RevocationFeed`; on one machine `seams.RevocationLog` too.
 
     Args:
         driver: the database.
@@ -40,21 +39,34 @@ class SqlStore:
     def __init__(self, driver: Sqlite, *, token_life: float) -> None:
         self.driver = driver
         self._life = token_life + LEEWAY + 60
-        # The database's version when the log was last read, and how far the log went then.
-        self._read: tuple[tuple[int, ...] | None, int] = (None, 0)
+        # The database's version when the log was last read, and where the log ended then.
+        self._read: tuple[tuple[int, ...] | None, int, int] = (None, 0, 0)
 
-    # --- the log, as a guard on the same machine reads it ---
+    # --- the log, as guards read it ---
 
-    def news(self, after: int) -> Sequence[Revocation]:
-        """Entries behind `after`; reads one word of memory when nothing has been committed."""
+    def news(self, after: int, epoch: int) -> Tail | None:
+        """The log behind a position; reads one word of memory when nothing has been committed."""
         # The version is read first: a commit between the two reads is read again.
         version = self.driver.version()
-        last, newest = self._read
-        if version == last and after >= newest:
-            return ()
-        found = self.driver.read_now(revocations.tail(after))
-        self._read = version, found[-1].seq if found else after
-        return found
+        last, read_epoch, newest = self._read
+        if version == last and after == newest and epoch == read_epoch:
+            return None
+        found = self.driver.read_now(log.tail(after, epoch))
+        self._read = version, found.epoch, found.seq
+        return None if (found.seq, found.epoch) == (after, epoch) else found
+
+    async def tail(self, after: int, epoch: int) -> Tail:
+        """The log behind a position, in one statement."""
+        return await self.driver.read(log.tail(after, epoch))
+
+    async def position(self) -> tuple[int, int]:
+        """Where the log ends: its epoch and its newest number."""
+        return await self.driver.read(log.position())
+
+    async def bump_epoch(self, now: float, *, end_everything: bool) -> tuple[int, int]:
+        """Begin a new epoch of the log, because its past may have changed."""
+        verb = revocations.bump_epoch(now, self._life, end_everything=end_everything)
+        return await self.driver.write(verb)
 
     # --- look ---
 
@@ -174,6 +186,13 @@ class SqlStore:
         verb = revocations.revoke_token(jti, expires_at, now, self._life)
         return await self.driver.write(verb)
 
+    async def is_revoked(
+        self, *, grant_id: bytes | None, user_id: str, client_id: str, jti: str, rev: int
+    ) -> bool:
+        """Whether something has ended that token, as the database has it now."""
+        verb = log.is_revoked(grant_id, user_id, client_id, jti, rev)
+        return await self.driver.read(verb)
+
     # --- take: things that work once ---
 
     async def put_once(self, kind: str, key: bytes, payload: str, expires_at: float) -> None:
@@ -183,6 +202,10 @@ class SqlStore:
     async def take_once(self, kind: str, key: bytes, now: float) -> str | None:
         """Take it: of many who ask, one gets it."""
         return await self.driver.write(once.take(kind, key, now))
+
+    async def first_time(self, kind: str, id_: str, until: float) -> bool:
+        """Whether nobody has used that identifier before; it is used from now on."""
+        return await self.driver.write(once.see(kind, bytes.fromhex(digest(id_)), until))
 
     # --- take: keys and clean-up ---
 

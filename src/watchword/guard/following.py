@@ -1,0 +1,272 @@
+"""Following the revocation log across a network, with a proof of how fresh one's knowledge is.
+
+A poll that succeeds shows everything that was committed before it was *sent*. So when it
+was sent at f, a decision at u knows of every revocation before f; it is made only while
+u - f is at most `max_stale`, and refused otherwise. No clock is compared with another,
+and nothing depends on a message that arrives: hints only make a poll come sooner.
+
+It follows that after a revocation and `max_stale` seconds nobody anywhere accepts what
+was revoked, whoever follows: those who could not hear of it have stopped deciding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import functools
+import logging
+import math
+import threading
+import time
+from collections.abc import Awaitable, Callable
+
+from watchword.guard.freshness import AS_USUAL, Asked, Stale
+from watchword.guard.revocations import Revocations
+from watchword.seams import RevocationFeed, Tail, Unavailable
+
+log = logging.getLogger("watchword.guard")
+
+_GAP = 0.002  # seconds between two polls, however many hints come
+_FIRST_PAUSE = 0.05  # seconds until a poll that failed is tried again; then twice as many
+_TURN = 0.05  # seconds between two polls that callers can bring about by naming a position
+_TELL_EVERY = 60.0
+_DRIFT = 1.01  # two machines' seconds differ by far less
+
+Hints = Callable[[Callable[[], None]], Awaitable[None]]
+# It goes on while the machine sleeps, where there is such a clock: what was known before
+# is then known to be old.
+_clock: Callable[[], float] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+
+
+class _Silent:
+    """A log that is never asked: a follower is told."""
+
+    def news(self, after: int, epoch: int) -> Tail | None:
+        del after, epoch
+        return None
+
+
+class Follower(Revocations):
+    """The live part of a log elsewhere.
+
+    Args:
+        feed: the log.
+        max_stale: seconds after which a revocation is noticed or nobody is let in.
+        hints: an endless coroutine that calls its argument when there may be news.
+        now: the clock, Unix seconds: entries are forgotten by it.
+        monotonic: a clock that never goes back: freshness is measured by it.
+    """
+
+    __slots__ = (
+        "_clock", "_due", "_failing", "_feed", "_hints", "_loop", "_next", "_now", "_patience",
+        "_sent", "_stale_at", "_starting", "_tasks", "_told", "_turned", "_turning", "_woken",
+        "fresh_at",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        feed: RevocationFeed,
+        *,
+        max_stale: float = 2.0,
+        hints: Hints | None = None,
+        now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
+        monotonic: Callable[[], float] = _clock,
+    ) -> None:
+        super().__init__(_Silent())
+        self._feed = feed
+        self._hints = hints
+        self._now = now
+        self._clock = monotonic
+        self.bound = max_stale
+        self._patience = max_stale / 2  # an answer that takes longer is hardly worth having
+        self.fresh_at = self._stale_at = -math.inf  # what is known was all there was then
+        self._failing = False
+        self._sent = self._told = self._turned = -math.inf
+        self._turning = self._woken = False
+        # The poll that has not been sent yet; its result is what was wrong with it, or None.
+        self._next: concurrent.futures.Future[str | None] = concurrent.futures.Future()
+        self._starting = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._due = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    # --- deciding ---
+
+    def catch_up(self, now: float, asked: Asked = AS_USUAL) -> None:  # noqa: ARG002
+        """One comparison, as long as knowledge is fresh: what is new was taken in by itself.
+
+        Raises:
+            Stale: it is not; nobody may be let in.
+        """
+        if self._clock() > self._stale_at:
+            self._must_tolerate(asked)
+
+    def _must_tolerate(self, asked: Asked) -> None:
+        late = self._clock() - self._stale_at
+        if late > asked.tolerated:
+            known = "never" if math.isinf(late) else f"{late + self.bound:.1f} s ago"
+            raise Stale(f"what was revoked was last known {known}")
+
+    async def meet(self, asked: Asked = AS_USUAL) -> None:
+        """Poll where knowledge is older than asked, together with all who ask meanwhile.
+
+        Raises:
+            Stale: it cannot be renewed now.
+        """
+        age = self._clock() - self.fresh_at
+        if age > self.bound + asked.tolerated or (asked.within is not None and age >= asked.within):
+            # After a pause one poll is waited for; while polls fail nobody waits for the next.
+            await self._poll_sent_later()
+        if asked.position is not None and asked.position > (self.epoch, self.position):
+            await self._poll_sent_later(in_turn=True)
+
+    async def _poll_sent_later(self, *, in_turn: bool = False) -> None:
+        self._be_running()
+        if self._failing:
+            raise Stale("the revocation log cannot be read")
+        awaited = self._next  # before it is asked for: it might be sent at once
+        if in_turn:
+            self._take_turn()
+        else:
+            self.wake()
+        try:
+            async with asyncio.timeout(self.bound):
+                wrong = await asyncio.shield(asyncio.wrap_future(awaited))
+        except TimeoutError:
+            wrong = "no poll was answered in time"
+        if wrong is not None:
+            raise Stale(wrong)
+
+    def _take_turn(self) -> None:
+        """Have a poll sent, but not as often as whoever names positions would like."""
+        if self._turning or self._loop is None:
+            return
+        self._turning = True
+        wait = max(0.0, self._turned + _TURN - self._clock())
+        with contextlib.suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._due.set)
+
+    # --- knowing ---
+
+    async def start(self, now: float) -> None:
+        """Begin to follow; returns when decisions can be made.
+
+        Raises:
+            Unavailable: the log cannot be read.
+        """
+        if self._clock() > self._stale_at:
+            await self._poll_sent_later()
+        self.catch_up(now)
+
+    async def settled(self) -> None:
+        """Return when no guard accepts what was revoked before this call.
+
+        There is no list of guards: those that have not heard of it by then have stopped.
+        """
+        await asyncio.sleep(self.bound * _DRIFT)
+
+    def wake(self) -> None:
+        """There may be news: poll now. From any thread; many calls are as one."""
+        if self._loop is not None and not self._woken:
+            self._woken = True
+            with contextlib.suppress(RuntimeError):  # the loop is closed
+                self._loop.call_soon_threadsafe(self._due.set)
+
+    def close(self) -> None:
+        """Stop following. Whoever begins again knows nothing until it has polled."""
+        with self._starting:
+            loop, tasks, self._tasks = self._loop, self._tasks, []
+            self.fresh_at = self._stale_at = -math.inf
+            self._failing = False
+            for task in tasks:
+                with contextlib.suppress(RuntimeError):
+                    if loop is not None:
+                        loop.call_soon_threadsafe(task.cancel)
+
+    def _be_running(self) -> None:
+        """Follow on this event loop, unless another one that lives does."""
+        with self._starting:
+            alive = self._loop is not None and not self._loop.is_closed()
+            if alive and self._tasks and not self._tasks[0].done():
+                return
+            self._loop = asyncio.get_running_loop()
+            self._due = asyncio.Event()
+            self._failing = self._woken = self._turning = False
+            self._tasks = [self._loop.create_task(self._follow())]
+            if self._hints is not None:
+                self._tasks.append(self._loop.create_task(self._listen(self._hints)))
+
+    async def _follow(self) -> None:
+        pause = 0.0
+        while True:
+            await self._until_due(pause)
+            self._due.clear()
+            self._woken = self._turning = False  # who asks from here on asks for the next one
+            awaited, self._next = self._next, concurrent.futures.Future()
+            try:
+                await self.poll()
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing was learnt
+                pause = min(max(_FIRST_PAUSE, 2 * pause), self.bound / 4)
+                awaited.set_result(self._has_failed(error))
+            else:
+                pause, self._failing = 0.0, False
+                awaited.set_result(None)
+
+    async def _until_due(self, pause: float) -> None:
+        if pause:
+            await asyncio.sleep(pause)
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, self._sent + self.bound / 4 - self._clock())):
+                await self._due.wait()
+        if (early := self._sent + _GAP - self._clock()) > 0:
+            await asyncio.sleep(early)
+
+    async def poll(self) -> None:
+        """Ask for what is new, and take it in.
+
+        Raises:
+            Unavailable: nothing was learnt; nor from any other exception.
+        """
+        self._sent = self._turned = sent = self._clock()
+        async with asyncio.timeout(self._patience):
+            tail = await self._feed.tail(self.position, self.epoch)
+        if tail.epoch < self.epoch:
+            # A primary that was replaced and does not know it, or a backup of older times.
+            raise Unavailable(
+                f"the revocation log is of epoch {tail.epoch}, and {self.epoch} has begun; if "
+                "the database was restored, run: watchword restored"
+            )
+        if (tail.epoch, tail.seq) != (self.epoch, self.position):
+            with self._taking:
+                self._take_in(tail)
+        fresh_at = sent - max(0.0, tail.age)
+        if fresh_at > self.fresh_at:  # what was known does not become less
+            self.fresh_at, self._stale_at = fresh_at, fresh_at + self.bound
+        self.forget(self._now())
+
+    def _has_failed(self, error: Exception) -> str:
+        self._failing = True
+        said = str(error) or type(error).__name__
+        if self._sent - self._told >= _TELL_EVERY:
+            self._told = self._sent
+            log.warning(
+                "the revocation log cannot be read: %s; nobody is let in by knowledge older "
+                "than %g s",
+                said,
+                self.bound,
+            )
+        return said
+
+    async def _listen(self, hints: Hints) -> None:
+        while True:
+            try:
+                await hints(self.wake)
+            except Exception:
+                log.debug("no hints of revocations", exc_info=True)
+            await asyncio.sleep(self.bound / 4)
