@@ -189,6 +189,15 @@ class TestSpend:
         with pytest.raises(TooManyRequests):
             spend(limits, NOW, ("b", "x"))
 
+    def test_nothing_is_asked_for_limits_that_are_off(self):
+        limits, counters = self.limits(off=OFF)
+        spend(limits, NOW, ("off", "x"))
+        counters.fault = OSError()  # or a reset would raise it
+        inline(limits.forgive(("off", "x")))
+        assert counters.asked == []
+        with pytest.raises(KeyError):
+            inline(limits.forgive(("unknown", "x")))
+
     @pytest.mark.attack("S-10")
     @pytest.mark.parametrize("value", ["johndoe", "a:b\nc*", "x" * 10_240, "\udcff", "", "ключ\0"])
     def test_no_name_is_stored(self, value):

@@ -204,10 +204,13 @@ class Limits:
 
     async def forgive(self, *keys: tuple[str, str]) -> None:
         """Fill the buckets of `keys` up again: the attempt was an honest one."""
-        buckets = [self._key(policy, value) for policy, value in keys]
+        buckets = [
+            self._key(policy, value) for policy, value in keys if not self.policies[policy].off
+        ]
         for key in buckets:
             self._refused.pop(key, None)
-        await self._counters.reset(buckets)
+        if buckets:
+            await self._counters.reset(buckets)
 
     def _key(self, policy: str, value: str) -> str:
         """A key of bounded length that does not tell the name it stands for."""

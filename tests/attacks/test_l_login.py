@@ -190,6 +190,24 @@ async def test_a_password_changed_during_a_login_wins(server):
     assert (await attempt(server, "legacy", "new")).is_success
 
 
+@pytest.mark.attack("L-23")
+async def test_a_password_changed_between_the_look_up_and_the_hash_wins(server, monkeypatch):
+    users, real = server.auth.users, server.auth.users.by_login
+    changed = await server.auth.passwords.hash("new")
+
+    async def meanwhile(login):
+        found = await real(login)
+        await server.auth.store.set_password("u_johndoe", changed, server.clock())
+        return found
+
+    with monkeypatch.context() as patched:
+        patched.setattr(users, "by_login", meanwhile)
+        assert (await attempt(server, password="secret")).status_code == 401
+        assert server.rows("SELECT * FROM watchword_grants") == []
+    assert (await attempt(server, password="secret")).status_code == 401
+    assert (await attempt(server, password="new")).is_success
+
+
 @pytest.mark.attack("L-23", "A-47")
 async def test_a_login_that_was_under_way_when_the_user_was_signed_out(server):
     store, real = server.auth.store, server.auth.passwords.verify

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.errors import ConfigError
+from watchword.rules import forwarded
 from watchword.rules.forwarded import TrustedProxies, address_key, wide_key
 
 PROXY, CLIENT = "10.0.0.1", "203.0.113.7"
@@ -150,3 +151,13 @@ def test_keys():
     assert address_key("::ffff:203.0.113.7") == "203.0.113.7"
     for nothing in ("", "unknown", "testclient", "1.2.3.4:5", "[::1]", "*"):
         assert address_key(nothing) == wide_key(nothing) == "unknown"
+
+
+@pytest.mark.attack("D-08")
+def test_no_text_that_anybody_chooses_is_kept_for_long(monkeypatch):
+    parsed = []
+    monkeypatch.setattr(forwarded, "ip_address", lambda text: parsed.append(text) or 1 / 0)
+    for text in ("1" * 46, "1::" + "0" * 60_000, "x" * 1_000):
+        assert address_key(text) == "unknown"
+    assert parsed == []
+    assert forwarded._parsed.cache_info().maxsize == 1024

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from contextvars import copy_context
+from dataclasses import asdict
+
 import pytest
 
 from watchword.crypto.passwords import Cost, Passwords
@@ -38,6 +41,60 @@ async def test_an_account_is_found_by_both_its_names(store, users, passwords):
     assert await users.by_subject(account.sub) == account
     assert await users.by_login("nobody") is None
     assert await users.by_subject("u_nobody") is None
+
+
+class Counted:
+    """A store whose look-ups of users are counted."""
+
+    def __init__(self, store) -> None:
+        self._store = store
+        self.looks = 0
+
+    def __getattr__(self, name: str):
+        self.looks += name in ("user", "user_by_login")
+        return getattr(self._store, name)
+
+
+async def test_a_login_reads_its_user_once_and_what_it_read_is_used_once(store, passwords):
+    known = await added(store, passwords)
+    counted = Counted(store)
+    users = BuiltinUsers(counted, passwords[0], lambda: NOW)
+    for name, password, right in (
+        (known.username, "secret", True),
+        (known.username, "wrong", False),
+        ("nobody", "secret", False),
+    ):
+        counted.looks = 0
+        account = await users.by_login(name)
+        assert await users.password_is(account, password) == right
+        assert counted.looks == 1
+    counted.looks = 0
+    account = await users.by_login(known.username)
+    assert await users.password_is(account, "secret")
+    await store.set_password(account.sub, await passwords[0].hash("changed"), NOW)
+    assert not await users.password_is(account, "secret"), "read anew"
+    assert counted.looks == 2
+
+
+async def test_what_was_read_of_one_user_is_never_used_for_another(store, users, passwords):
+    mine = await added(store, passwords, "mine")
+    theirs = await added(store, passwords, "theirs")
+    found = await users.by_login(theirs.username)
+    assert not await users.password_is(mine, "theirs")
+    await users.by_login(theirs.username)
+    assert await users.password_is(mine, "mine")
+    await users.by_login(theirs.username)
+    assert not await users.password_is(None, "theirs")
+    await users.by_login("nobody")
+    assert not await users.password_is(found, "mine")
+    assert await users.password_is(found, "theirs")
+
+
+@pytest.mark.attack("S-06")
+async def test_an_account_carries_no_hash(store, users, passwords):
+    await added(store, passwords)
+    account = await users.by_login((await store.users())[0].username)
+    assert "argon2" not in repr((account, asdict(account), copy_context().items()))
 
 
 async def test_only_the_right_password_is(store, users, passwords):

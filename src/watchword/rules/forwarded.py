@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import (
     IPv4Address,
     IPv4Network,
@@ -24,6 +25,7 @@ from watchword.errors import ConfigError
 _MOST_HOPS = 32
 _MAPPED = IPv6Network("::ffff:0:0/96")
 _TOP_PORT = 65_535
+_LONGEST = 45  # characters of an address: IPv6 with an IPv4 tail
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +123,18 @@ def _key(ip: str, prefix: int) -> str:
 def _address(text: str) -> IPv4Address | IPv6Address | None:
     """An address without its zone id; IPv4 written as IPv6 is IPv4."""
     bare, zone, _ = text.partition("%")
+    address = _parsed(bare) if len(bare) <= _LONGEST else None
+    if isinstance(address, IPv6Address):
+        return address.ipv4_mapped or address
+    return None if zone else address
+
+
+@lru_cache(maxsize=1024)  # each request asks for the same few addresses several times
+def _parsed(text: str) -> IPv4Address | IPv6Address | None:
     try:
-        address = ip_address(bare)
+        return ip_address(text)
     except ValueError:
         return None
-    if isinstance(address, IPv4Address):
-        return None if zone else address
-    return address.ipv4_mapped or address
 
 
 def _hop(entry: str) -> IPv4Address | IPv6Address | None:
