@@ -13,6 +13,7 @@ from watchword.signing import JWKS_MAX_AGE, LEAD
 
 TYP = frozenset({"at+jwt"})
 NEW = "qT8vWm2Xc5Yb7Zn4Kj9Lh3Gf6Ds1Ap0R"
+NEWER = "Bn4Mq7Ws1Ed9Rf5Tg2Yh8Uj3Ik6Ol0Pz"
 
 
 async def test_the_first_keys_sign_at_once(build):
@@ -130,3 +131,135 @@ async def test_a_leaked_key_gives_way_at_once(build):
     assert jose.verify(token, signing.key_set(clock()), typ=TYP)
     with pytest.raises(InvalidToken):
         jose.verify(token, jose.KeySet([old.public()]), typ=TYP)
+
+
+# --- the secret changes ---
+
+
+async def served_with(build, url, clock, secret, previous="") -> list[tuple[str, bytes]]:
+    """Start a server with these secrets; the sealed keys as it leaves them."""
+    server = build(database_url=url, secret=secret, secret_previous=previous, now=clock)
+    await server.auth.start()
+    return server.rows("SELECT kid, sealed FROM watchword_signing_keys ORDER BY kid")
+
+
+async def test_the_secret_may_change_twice_without_a_rotation_in_between(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    first, clock = one.auth.settings.secret, one.clock
+    kids = [row[0] for row in await served_with(build, url, clock, NEW, first)]
+    again = await served_with(build, url, clock, NEWER, NEW)
+    assert [row[0] for row in again] == kids, "no key was made or lost on the way"
+    assert await served_with(build, url, clock, NEWER) == again, "the last one is enough"
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        await served_with(build, url, clock, NEW)
+
+
+async def test_keys_that_the_secret_in_use_opens_are_left_as_they_are(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    first, clock = one.auth.settings.secret, one.clock
+    anew = await served_with(build, url, clock, NEW, first)
+    assert await served_with(build, url, clock, NEW, first) == anew
+    log = one.rows("SELECT kind FROM watchword_audit ORDER BY id")
+    assert [kind for (kind,) in log].count("key.resealed") == 2
+
+
+async def test_processes_that_start_together_seal_each_key_anew_once(build, tmp_path):
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    first, clock = one.auth.settings.secret, one.clock
+    await asyncio.gather(*(served_with(build, url, clock, NEW, first) for _ in range(4)))
+    log = one.rows("SELECT kind FROM watchword_audit")
+    assert [kind for (kind,) in log].count("key.resealed") == 2
+
+
+async def test_a_process_with_the_earlier_secret_goes_on_signing(build, tmp_path):
+    """Processes are replaced one after the other; those that wait must not fail meanwhile."""
+    url = f"sqlite:///{tmp_path}/main.db"
+    one = build(database_url=url)
+    await one.auth.start()
+    await one.auth.signing.rotate("ES256", even_if_young=True)
+    first, clock = one.auth.settings.secret, one.clock
+    await served_with(build, url, clock, NEW, first)
+    await one.add_client("new")  # the keys are read again
+    clock.tick(LEAD + 1)  # and the successor signs
+    await one.auth.tidy()
+    await one.add_user("johndoe")
+    assert (await one.get("/guarded", (await one.login())["access_token"])).is_success
+
+
+# --- a key leaks ---
+
+
+async def test_a_successor_that_waits_makes_way_for_one_that_signs_at_once(build):
+    server = build()
+    await server.auth.start()
+    signing, clock = server.auth.signing, server.clock
+    clock.tick(10)
+    waiting = await signing.rotate("ES256", even_if_young=True)
+    made = await signing.rotate("ES256", at_once=True)
+    assert signing.ring.signer("ES256", clock()).kid == made.kid
+    assert not signing.key_set(clock()).knows(waiting.kid), "its seal may have been broken too"
+    clock.tick(LEAD + 1)
+    assert signing.ring.signer("ES256", clock()).kid == made.kid
+
+
+async def test_a_retired_key_verifies_nothing_whatever_the_clock_does(build):
+    server = build()
+    await server.auth.start()
+    await server.add_user("johndoe")
+    signing, clock = server.auth.signing, server.clock
+    tokens = await server.login()
+    assert (await server.get("/guarded", tokens["access_token"])).is_success
+    (leaked,) = [key for key in await server.auth.store.keys() if key.alg == "ES256"]
+    assert await signing.retire(leaked, at_once=True)
+    assert (await server.get("/guarded", tokens["access_token"])).status_code == 401
+    clock.tick(-7200)
+    assert (await server.get("/guarded", tokens["access_token"])).status_code == 401
+    clock.tick(7200)
+    kids = {key["kid"] for key in (await server.get("/.well-known/jwks.json")).json()["keys"]}
+    assert leaked.kid not in kids
+    refreshed = (await server.refresh(tokens["refresh_token"])).json()
+    assert (await server.get("/guarded", refreshed["access_token"])).is_success
+    assert not await signing.retire(leaked, at_once=True), "once is enough"
+
+
+async def test_whoever_retires_the_only_signer_gets_another_at_once(build):
+    server = build()
+    await server.auth.start()
+    signing, clock = server.auth.signing, server.clock
+    clock.tick(10)
+    await signing.rotate("ES256", even_if_young=True)  # waits, so it is no signer yet
+    (active, waiting) = [key for key in await server.auth.store.keys() if key.alg == "ES256"]
+    assert await signing.retire(active, at_once=True)
+    signer = signing.ring.signer("ES256", clock())
+    assert signer.kid not in (active.kid, waiting.kid)
+    assert signing.key_set(clock()).knows(signer.kid)
+
+
+async def test_a_key_that_retires_in_peace_sees_its_tokens_out(build):
+    server = build()
+    await server.auth.start()
+    await server.add_user("johndoe")
+    signing, clock = server.auth.signing, server.clock
+    token = (await server.login())["access_token"]
+    (old,) = [key for key in await server.auth.store.keys() if key.alg == "ES256"]
+    await signing.retire(old)
+    assert signing.ring.signer("ES256", clock()).kid != old.kid
+    assert (await server.get("/guarded", token)).is_success
+    clock.tick(7 * 86_400 + 1)
+    assert not signing.key_set(clock()).knows(old.kid)
+
+
+async def test_a_key_that_this_server_does_not_need_needs_no_successor(build):
+    server = build()
+    await server.auth.start()
+    signing = server.auth.signing
+    made = await signing.rotate("Ed25519")
+    assert await signing.retire(made, at_once=True)
+    algs = [key.alg for key in await server.auth.store.keys()]
+    assert sorted(algs) == ["ES256", "Ed25519", "RS256"]

@@ -283,9 +283,15 @@ class Store(Protocol):
     async def add_key(
         self, key: StoredKey, *, unless_newer_than: float, retire_at: float, now: float
     ) -> bool:
-        """Publish `key` unless one of its algorithm signs from after `unless_newer_than`;
-        the older ones verify until `retire_at`."""  # noqa: D205, D209
+        """Publish `key` unless one of its algorithm signs from after `unless_newer_than`; the
+        older ones verify until `retire_at`, and those that would sign after it never."""  # noqa: D205, D209
         ...
+
+    async def retire_key(self, kid: str, now: float, *, until: float, even_last: bool) -> bool:
+        """A key verifies nothing after `until`; refused where nobody else of its kind signs."""
+        ...
+
+    async def reseal_key(self, kid: str, new: bytes, now: float, *, instead_of: bytes) -> bool: ...
 
     async def sweep(self, now: float, most: int = 500) -> int:
         """Delete up to `most` dead rows; returns how many went."""

@@ -18,6 +18,8 @@ from typing import Any
 import httpx2
 import pytest
 
+from watchword.crypto.strict import decode64
+
 WATCHWORD = [sys.executable, "-c", "from watchword.cli import main; main()"]
 LONGEST = 120  # seconds that anything may take on the slowest machine
 SETTINGS = {
@@ -147,6 +149,25 @@ def test_a_rotated_key_signs_at_once_in_every_worker(place: Place) -> None:
     new = place.login("ada")["access_token"]
     assert old.split(".")[0] != new.split(".")[0]
     assert place.answers(old) == place.answers(new) == {200}
+
+
+@pytest.mark.parametrize("first", [(), ("key", "rotate", "--now"), ("key", "rotate")])
+def test_what_a_leaked_key_signed_is_dead_at_once_in_every_worker(
+    place: Place, first: tuple[str, ...]
+) -> None:
+    tokens = place.login("ada")
+    assert place.answers(tokens["access_token"]) == {200}
+    kid = json.loads(decode64(tokens["access_token"].split(".")[0].encode()))["kid"]
+    if first:
+        place.command(*first)
+    place.command("key", "retire", kid, "--now", "--yes")
+    assert place.answers(tokens["access_token"]) == {401}
+    published = httpx2.get(place.base + "/.well-known/jwks.json").json()["keys"]
+    assert kid not in {key["kid"] for key in published}
+    again = httpx2.post(
+        place.base + "/refresh-token", data={"refresh_token": tokens["refresh_token"]}
+    )
+    assert place.answers(again.json()["access_token"]) == {200}, "people notice nothing"
 
 
 def test_a_client_works_as_soon_as_it_is_made_and_not_after(place: Place) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from watchword.crypto import jose
 from watchword.crypto.jwk import ALGORITHMS
-from watchword.crypto.keys import Keyring, StoredKey, generate, opened
+from watchword.crypto.keys import Keyring, StoredKey, generate, opened, resealed
 from watchword.errors import ConfigError
 
 SECRET = "a long enough server secret, really"
@@ -50,6 +50,27 @@ def test_a_rotated_server_secret_still_opens() -> None:
         with pytest.raises(ConfigError, match="cannot be opened") as caught:
             opened(key, secrets)
         assert SECRET not in str(caught.value)
+
+
+def test_what_an_earlier_secret_sealed_is_sealed_anew() -> None:
+    key = made()
+    secrets = ["the new one", "one between", SECRET]
+    sealed = resealed(key, secrets)
+    assert sealed is not None
+    anew = replace(key, sealed=sealed)
+    assert opened(anew, ["the new one"]).public().jwk == opened(key, [SECRET]).public().jwk
+    with pytest.raises(ConfigError, match="cannot be opened"):
+        opened(anew, [SECRET])
+    assert resealed(anew, secrets) is None, "it is sealed so already"
+    assert resealed(key, ["the new one"]) is None, "nobody can"
+    assert resealed(made(sealed=b"damaged"), secrets) is None
+
+
+def test_of_two_keys_of_one_instant_the_one_not_replaced_signs() -> None:
+    for _ in range(6):  # their names are chance
+        one, two = made(5.0, verifies_until=99.0), made(5.0)
+        for keys in ([one, two], [two, one]):
+            assert Keyring.of(keys, [SECRET]).signer("ES256", 5.0).kid == two.kid
 
 
 @pytest.mark.parametrize("sealed", [b"", b"short", b"\0" * 12, b"\0" * 200])

@@ -20,7 +20,7 @@ _COMMANDS = {
     "migrate": "Bring the database to the schema of this version.",
     "user": "Create, show, disable, sign out users.",
     "client": "Register clients and rotate their secrets.",
-    "key": "List and rotate the signing keys.",
+    "key": "List, rotate and retire the signing keys.",
     "token": "Look into a token.",
     "explain": "Say whether a token is good, and why not.",
     "routes": "List an app's routes and what guards them.",

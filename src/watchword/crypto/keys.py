@@ -38,7 +38,20 @@ from watchword.crypto.jwk import (
 from watchword.crypto.secrets import derive
 from watchword.errors import ConfigError
 
-__all__ = ["Keyring", "SigningKey", "StoredKey", "VerifyingKey", "generate", "opened"]
+__all__ = [
+    "NEVER",
+    "Keyring",
+    "SigningKey",
+    "StoredKey",
+    "VerifyingKey",
+    "generate",
+    "opened",
+    "resealed",
+]
+
+# The `verifies_until` of a key that was taken out of use at once: before any instant, so that
+# no clock that runs behind or is set back brings it to life.
+NEVER = 0.0
 
 _PURPOSE = "signing keys"
 _NONCE = 12  # bytes; what AES-GCM is made for
@@ -88,10 +101,8 @@ def generate(alg: str, secret: str, *, signs_from: float, kid_prefix: str = "") 
     private = new_private_key(alg)
     kid = kid_prefix + thumbprint(private.public_key())
     clear = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-    nonce = os.urandom(_NONCE)
-    sealed = nonce + AESGCM(derive(secret, _PURPOSE)).encrypt(nonce, clear, kid.encode())
     public = json.dumps(VerifyingKey(kid, alg, private.public_key()).jwk)
-    return StoredKey(kid, alg, signs_from, None, sealed, public)
+    return StoredKey(kid, alg, signs_from, None, _sealed(kid, clear, secret), public)
 
 
 def opened(key: StoredKey, secrets: Sequence[str]) -> SigningKey:
@@ -122,6 +133,21 @@ def opened(key: StoredKey, secrets: Sequence[str]) -> SigningKey:
     )
 
 
+def resealed(key: StoredKey, secrets: Sequence[str]) -> bytes | None:
+    """The private key sealed with the secret in use, where only an earlier one opens it.
+
+    None when it is sealed so already, or with a secret that is not given: then it is
+    `opened` that complains, should the key have to sign.
+    """
+    if _unsealed(key, secrets[0]) is not None:
+        return None
+    for earlier in secrets[1:]:
+        clear = _unsealed(key, earlier)
+        if clear is not None:
+            return _sealed(key.kid, clear, secrets[0])
+    return None
+
+
 class Keyring:
     """The stored keys as one value; a change in the store makes another ring.
 
@@ -136,7 +162,7 @@ class Keyring:
     __slots__ = ("_keys", "_latest", "_public", "_secrets", "_sets", "_signers")
 
     def __init__(self, keys: Iterable[StoredKey], secrets: Sequence[str]) -> None:
-        self._keys = tuple(sorted(keys, key=lambda key: (key.signs_from, key.kid)))
+        self._keys = tuple(sorted(keys, key=_age))
         self._secrets = tuple(secrets)
         self._public = {key.kid: _public(key) for key in self._keys}
         self._signers: dict[str, SigningKey] = {}
@@ -215,6 +241,16 @@ class Keyring:
         able = [key for key in self._keys if key.alg == alg and key.verifies(now)]
         come = [key for key in able if key.signs_from <= now]
         return come[-1] if come else next(iter(able), None)
+
+
+def _age(key: StoredKey) -> tuple[float, bool, str]:
+    """Oldest first; of two of one instant the one that was replaced."""
+    return key.signs_from, key.verifies_until is None, key.kid
+
+
+def _sealed(kid: str, clear: bytes, secret: str) -> bytes:
+    nonce = os.urandom(_NONCE)
+    return nonce + AESGCM(derive(secret, _PURPOSE)).encrypt(nonce, clear, kid.encode())
 
 
 def _unsealed(key: StoredKey, secret: str) -> bytes | None:

@@ -472,6 +472,54 @@ class _Keeping:
             key.signs_from for key in await store.keys()
         )
 
+    async def test_a_key_that_signs_at_once_takes_the_place_of_one_that_waits(
+        self, store: Store
+    ) -> None:
+        always = {"unless_newer_than": float("inf"), "retire_at": NOW + 900, "now": NOW}
+        active, waiting = a_key("ES256", NOW - 9), a_key("ES256", NOW + 360)
+        assert await store.add_key(active, **(always | {"unless_newer_than": NOW}))
+        assert await store.add_key(waiting, **(always | {"unless_newer_than": NOW}))
+        assert await store.add_key(new := a_key("ES256", NOW), **always)
+        ends = {key.kid: key.verifies_until for key in await store.keys()}
+        assert ends == {active.kid: NOW + 900, waiting.kid: 0.0, new.kid: None}
+
+    async def test_a_key_is_retired_only_where_another_signs(self, store: Store) -> None:
+        keys = [a_key("ES256", NOW - 3), a_key("ES256", NOW - 2), a_key("RS256", NOW - 1)]
+        for key in keys:
+            assert await store.add_key(
+                key, unless_newer_than=key.signs_from - 0.5, retire_at=NOW + 900, now=NOW
+            )
+        replaced, active, other = (key.kid for key in keys)
+        head = await store.head()
+        outright: dict[str, Any] = {"until": 0.0, "even_last": False}
+        assert not await store.retire_key("nobody's", NOW, **outright)
+        assert not await store.retire_key(active, NOW, **outright)  # what it replaced is no signer
+        assert not await store.retire_key(other, NOW, **outright)
+        assert not await store.retire_key(replaced, NOW, until=NOW + 901, even_last=False)
+        assert await store.head() == head
+        retired = await asyncio.gather(
+            *(store.retire_key(replaced, NOW, **outright) for _ in range(RACERS))
+        )
+        assert sum(retired) == 1
+        assert await store.head() == head + 1  # guards are told
+        assert await store.retire_key(other, NOW, until=NOW + 5, even_last=True)
+        ends = {key.kid: key.verifies_until for key in await store.keys()}
+        assert ends == {replaced: 0.0, active: None, other: NOW + 5}
+
+    async def test_a_key_is_sealed_anew_by_one_of_many(self, store: Store) -> None:
+        key = a_key("ES256", NOW)
+        assert await store.add_key(key, unless_newer_than=NOW, retire_at=NOW, now=NOW)
+        head = await store.head()
+        done = await asyncio.gather(*(
+            store.reseal_key(key.kid, b"anew%d" % n, NOW, instead_of=key.sealed)
+            for n in range(RACERS)
+        ))  # fmt: skip
+        assert sum(done) == 1
+        winner = b"anew%d" % done.index(True)
+        assert await store.keys() == [replace(key, sealed=winner)]
+        assert not await store.reseal_key("nobody's", b"x", NOW, instead_of=winner)
+        assert await store.head() == head  # it signs and verifies what it did
+
     async def test_a_sweep_takes_what_can_refuse_nothing_any_more(self, store: Store) -> None:
         new = await a_grant(store, expires_at=NOW + 60)
         kept = await a_grant(store)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, exists, select, update
+from typing import Any
 
-from watchword.crypto.keys import StoredKey
+from sqlalchemy import bindparam, exists, or_, select, update
+
+from watchword.crypto.keys import NEVER, StoredKey
 from watchword.rules.claims import DEV_KID
 from watchword.store import tables
 from watchword.store.revocations import enter_where, entered
@@ -32,7 +34,45 @@ _RETIRE = (
     .where(_k.c.alg == bindparam("of_alg"), _k.c.verifies_until.is_(None), _OF_MODE, ENTERED)
     .values(verifies_until=bindparam("retire_at"))
 )
+_WITHDRAW = (  # a successor that waits for its time has signed nothing
+    update(_k)
+    .where(
+        _k.c.alg == bindparam("of_alg"),
+        _k.c.signs_from > bindparam("signs_from"),
+        _OF_MODE,
+        ENTERED,
+    )
+    .values(verifies_until=NEVER)
+)
 _ADD = insert_where(_k, given(_k, "kid", "alg", "signs_from", "sealed", "public"), ENTERED)
+
+_LASTS_LONGER = (
+    _k.c.kid == bindparam("which"),
+    or_(_k.c.verifies_until.is_(None), _k.c.verifies_until > bindparam("until")),
+)
+_other = _k.alias()
+_ENTER_SOONER = enter_where(exists().where(*_LASTS_LONGER))
+_ENTER_SOONER_IF_ANOTHER_SIGNS = enter_where(
+    exists().where(
+        *_LASTS_LONGER,
+        _other.c.kid != _k.c.kid,
+        _other.c.alg == _k.c.alg,
+        _other.c.kid.startswith(DEV_KID) == _k.c.kid.startswith(DEV_KID),
+        _other.c.signs_from <= bindparam("now"),
+        _other.c.verifies_until.is_(None),  # one that was replaced is no successor
+    )
+)
+_END = (
+    update(_k)
+    .where(_k.c.kid == bindparam("which"), ENTERED)
+    .values(verifies_until=bindparam("until"))
+)
+_RESEAL = (
+    update(_k)
+    .where(_k.c.kid == bindparam("which"), _k.c.sealed == bindparam("instead_of"))
+    .values(sealed=bindparam("new"))
+    .returning(_k.c.kid)
+)
 
 
 def every() -> Verb[list[StoredKey]]:
@@ -71,6 +111,28 @@ def add(
         now,
         life,
         (_RETIRE, {**development, "of_alg": key.alg, "retire_at": retire_at}),
+        (_WITHDRAW, {**development, "of_alg": key.alg, "signs_from": key.signs_from}),
         (_ADD, values),
         audited(now, "key.published", detail=key.kid, by=RECORDED_IF_ENTERED),
     )
+
+
+def retire(kid: str, *, until: float, even_last: bool, now: float, life: float) -> Verb[bool]:
+    """Let a key verify nothing after `until`; False when that changes nothing, or when nobody
+    else of its kind signs."""  # noqa: D205, D209
+    ending: dict[str, Any] = {"which": kid, "until": until}
+    enter = (_ENTER_SOONER, ending)
+    if not even_last:
+        enter = (_ENTER_SOONER_IF_ANOTHER_SIGNS, {**ending, "now": now})
+    record = audited(now, "key.retired", detail=kid, by=RECORDED_IF_ENTERED)
+    return entered(enter, "config", "", now, life, (_END, ending), record)
+
+
+def reseal(kid: str, new: bytes, *, instead_of: bytes, now: float) -> Verb[bool]:
+    """Replace a sealed private key, if it is still the one that was opened. Nobody needs to
+    be told: what the key signs and verifies stays the same."""  # noqa: D205, D209
+    rows = yield _RESEAL, {"which": kid, "new": new, "instead_of": instead_of}
+    if not rows:
+        return False
+    yield audited(now, "key.resealed", detail=kid)
+    return True

@@ -222,6 +222,15 @@ class SqlStore:
         )
         return await self.driver.write(verb)
 
+    async def retire_key(self, kid: str, now: float, *, until: float, even_last: bool) -> bool:
+        """Let a key verify nothing after `until`, unless nobody else of its kind signs."""
+        verb = signing.retire(kid, until=until, even_last=even_last, now=now, life=self._life)
+        return await self.driver.write(verb)
+
+    async def reseal_key(self, kid: str, new: bytes, now: float, *, instead_of: bytes) -> bool:
+        """Replace a sealed private key by compare-and-swap."""
+        return await self.driver.write(signing.reseal(kid, new, instead_of=instead_of, now=now))
+
     async def sweep(self, now: float, most: int = 500) -> int:
         """Delete up to `most` dead rows of each kind."""
         return await self.driver.write(sweeping.sweep(now, most), durable=False)
