@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from watchword.rules.revoking import GRACE
 from watchword.seams import Unavailable
 from watchword.store import tables
 from watchword.store.contract import NOW
@@ -40,3 +41,23 @@ async def test_what_is_there_is_not_replaced(store, rows):
     with pytest.raises(Unavailable):
         await store.put_once("code", b"key", "second", NOW + 60)
     assert [row["payload"] for row in rows(tables.once)] == ["first"]
+
+
+@pytest.mark.attack("Z-15")
+async def test_an_identifier_of_others_is_shown_once(store, rows):
+    for name in ("a", "b", "ключ\udcff"):
+        shown = await asyncio.gather(*(store.first_time("proof", name, NOW) for _ in range(8)))
+        assert sorted(shown) == [*[False] * 7, True]
+    assert await store.first_time("assertion", "a", NOW + 60), "another kind"
+    assert not await store.first_time("proof", "a", NOW + 60), "whatever it says of its end"
+    assert {row["kind"] for row in rows(tables.once)} == {"seen:proof", "seen:assertion"}
+    assert all(len(row["id"]) == 32 for row in rows(tables.once))
+
+
+@pytest.mark.attack("Z-30")
+async def test_what_was_shown_is_swept_when_its_age_refuses_it(store):
+    assert await store.first_time("proof", "a", NOW + 60)
+    await store.sweep(NOW + 60)
+    assert not await store.first_time("proof", "a", NOW + 60)
+    await store.sweep(NOW + 60 + GRACE + 1)
+    assert await store.first_time("proof", "a", NOW + 60)
