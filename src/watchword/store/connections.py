@@ -18,7 +18,12 @@ from psycopg.rows import dict_row
 
 from watchword.seams import Unavailable
 
-Connection = psycopg.AsyncConnection[dict[str, object]]
+
+class Connection(psycopg.AsyncConnection[dict[str, object]]):
+    """A connection that knows whether its commits wait for the disk."""
+
+    waits = True
+
 
 _MOST_PREPARED = 300  # all there are, so that none is ever prepared twice
 # A server that is gone without a word is noticed in seconds, not in the kernel's hours.
@@ -50,15 +55,19 @@ class Connections:
         self._process = os.getpid()
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[Connection]:
+    async def one(self, *, waits: bool | None = None) -> AsyncIterator[Connection]:
         """A connection for one piece of work; it is thrown away when that is interrupted.
+
+        Args:
+            waits: whether one would do best whose commits wait for the disk; `None` if
+                nothing is committed.
 
         Raises:
             Unavailable: none can be had in time, the work took too long, or the server
                 refused or broke off.
         """
         async with self._turn():
-            connection = await self._taken()
+            connection = await self._taken(waits)
             late = _Late(connection)
             timer = asyncio.get_running_loop().call_later(self._patience, late)
             try:
@@ -91,7 +100,7 @@ class Connections:
         Raises:
             psycopg.Error: the server does not take it.
         """
-        made = await psycopg.AsyncConnection.connect(
+        made = await Connection.connect(
             self._conninfo,
             autocommit=True,
             prepare_threshold=0 if self._prepares else None,
@@ -111,12 +120,13 @@ class Connections:
             else:  # a parent's: saying goodbye on its socket would end it there
                 _left_alone.append(connection)
 
-    async def _taken(self) -> Connection:
+    async def _taken(self, waits: bool | None) -> Connection:  # noqa: FBT001
         if self._process != os.getpid():
             self.close()
             self._process = os.getpid()
         while self._free:
-            connection = self._free.pop()
+            fit = (n for n, each in enumerate(self._free) if each.waits is waits)
+            connection = self._free.pop(-1 if waits is None else next(fit, -1))
             if _is_quiet(connection):
                 return connection
             connection.pgconn.finish()

@@ -31,7 +31,8 @@ MOST_PER_COMMIT = 64
 CHANNEL = "watchword"  # where a revocation is announced; a hint, nothing depends on it
 _PAUSE = 1.0  # seconds between two tries to listen again
 _DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
-_LOSSY = "SELECT set_config('synchronous_commit', 'off', true)"
+_WAITS = {True: "SET synchronous_commit TO DEFAULT", False: "SET synchronous_commit TO off"}
+_THIS_ONE_DOES_NOT = "SELECT set_config('synchronous_commit', 'off', true)"
 _ANNOUNCE = f"SELECT pg_notify('{CHANNEL}', '')"
 
 
@@ -96,8 +97,9 @@ class Postgres:
             step = next(verb)
             while isinstance(step, Take):
                 step = verb.send(await here.taken(step, durable=durable))
-            async with here.connections.one() as connection:
-                return await _transacted(connection, verb, step, durable=durable)
+            async with here.connections.one(waits=durable) as connection:
+                first = here.switched(connection, durable=durable)
+                return await _transacted(connection, verb, step, first)
         except StopIteration as end:
             result: T = end.value
             return result
@@ -144,7 +146,7 @@ class Postgres:
                 patience=self._patience,
                 prepares=not self.pooled,
             )
-            found = self._by_loop[loop] = _Loop(connections)
+            found = self._by_loop[loop] = _Loop(connections, pooled=self.pooled)
         return found
 
     def _forget_ended(self) -> None:
@@ -156,20 +158,31 @@ class Postgres:
 class _Loop:
     """What one event loop has: its connections, and the revocations that wait for theirs."""
 
-    def __init__(self, connections: Connections) -> None:
+    def __init__(self, connections: Connections, *, pooled: bool) -> None:
         self.connections = connections
+        self._pooled = pooled
         self._waiting: list[tuple[Take, asyncio.Future[list[Rows]]]] = []
         self._committing: asyncio.Task[None] | None = None
 
     async def taken(self, take: Take, *, durable: bool) -> list[Rows]:
         if take[0][0] is not HEAD_LOCKED:
-            async with self.connections.one() as connection:
-                return await _together(connection, take, before=() if durable else (_LOSSY,))
+            async with self.connections.one(waits=durable) as connection:
+                first = self.switched(connection, durable=durable)
+                return await _together(connection, take, before=first)
         future: asyncio.Future[list[Rows]] = asyncio.get_running_loop().create_future()
         self._waiting.append((take, future))
         if self._committing is None:
             self._committing = asyncio.create_task(self._commit())
         return await future
+
+    def switched(self, connection: Connection, *, durable: bool) -> tuple[str, ...]:
+        """What to say first, so that the commit waits for the disk or does not."""
+        if self._pooled:  # a setting that stayed would be met by whoever comes next
+            return () if durable else (_THIS_ONE_DOES_NOT,)
+        if connection.waits is durable:
+            return ()
+        connection.waits = durable  # if saying so fails, the connection is thrown away
+        return (_WAITS[durable],)
 
     async def _commit(self) -> None:
         """One transaction after the other, each of all that have come meanwhile."""
@@ -188,8 +201,9 @@ class _Loop:
     ) -> None:
         asks = [ask for take, _ in batch for ask in take]
         try:
-            async with self.connections.one() as connection:
-                answers = await _together(connection, asks, after=(_ANNOUNCE,))
+            async with self.connections.one(waits=True) as connection:
+                first = self.switched(connection, durable=True)
+                answers = await _together(connection, asks, before=first, after=(_ANNOUNCE,))
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
             if len(batch) > 1 and isinstance(error.__cause__, psycopg.Error):
                 for one in batch:  # what is wrong with one must not refuse the others
@@ -225,12 +239,12 @@ async def _stepped(connection: Connection, step: Ask | Take) -> Any:
 
 
 async def _transacted(
-    connection: Connection, verb: Verb[T], step: Ask | Take, *, durable: bool
+    connection: Connection, verb: Verb[T], step: Ask | Take, first: Sequence[str]
 ) -> T:
     """The rest of a verb, whose statements need the rows of those before."""
     async with connection.transaction():
-        if not durable:
-            await connection.execute(_LOSSY)
+        for text in first:
+            await connection.execute(text)
         try:
             while True:
                 step = verb.send(await _stepped(connection, step))

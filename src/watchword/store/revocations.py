@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BigInteger, bindparam, case, exists, literal, update
+from sqlalchemy import BigInteger, bindparam, case, exists, literal, literal_column, update
 from sqlalchemy.sql import Executable
 
 from watchword.rules.revoking import key8
@@ -79,7 +79,7 @@ _END_CLIENT = (
 _ENTER_TOKEN = enter_where(
     ~exists().where(
         tables.rev.c.log_id == literal(0),
-        tables.rev.c.kind == literal("jti"),
+        tables.rev.c.kind == literal_column("'jti'"),  # said in full, as the index says it
         tables.rev.c.key8 == bindparam("key8_"),
     )
 )

@@ -21,6 +21,7 @@ from watchword.store.schema import HEAD, Schema, judged, statements, upgrade
 OLDEST = 150_000  # PostgreSQL 15
 _TRIES = 3
 _DIALECT = PGDialect_psycopg()  # type: ignore[no-untyped-call]
+TURN = f"SELECT pg_advisory_xact_lock({int.from_bytes(b'watchwd')})"
 _PATIENCE = "SET LOCAL lock_timeout = '2s'"
 
 
@@ -90,9 +91,7 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
     @event.listens_for(engine, "begin")
     def _take_turns(begun: object) -> None:
         begun.exec_driver_sql(_PATIENCE)  # type: ignore[attr-defined]
-        begun.exec_driver_sql(  # type: ignore[attr-defined]
-            f"LOCK TABLE {tables.version.name} IN EXCLUSIVE MODE"
-        )
+        begun.exec_driver_sql(TURN)  # type: ignore[attr-defined]
 
     try:
         upgrade(engine, revision)

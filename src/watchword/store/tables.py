@@ -114,6 +114,13 @@ rev = Table(
     PrimaryKeyConstraint("log_id", "seq"),
     Index(PREFIX + "rev_expiry", "expires_at"),
 )
+# whether a token is revoked already is asked of the log itself
+Index(
+    PREFIX + "rev_token",
+    rev.c.key8,
+    sqlite_where=rev.c.kind == "jti",
+    postgresql_where=rev.c.kind == "jti",
+)
 
 once = Table(
     # things that work once: consumed by deleting the row
@@ -154,5 +161,6 @@ audit = Table(
 version = Table(
     PREFIX + "alembic_version",
     metadata,
-    Column("version_num", String(32), primary_key=True),
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name=PREFIX + "alembic_version_pkc"),  # Alembic's name
 )

@@ -72,6 +72,7 @@ def _grants() -> None:
         sa.Column("idle_until", sa.Double, nullable=False),
         sa.Column("expires_at", sa.Double, nullable=False),
         sa.Column("revoked_seq", sa.BigInteger),
+        postgresql_with={"fillfactor": 80},
     )
     op.create_index("watchword_grants_user", "watchword_grants", ["user_id"])
     op.create_index("watchword_grants_expiry", "watchword_grants", ["expires_at"])
@@ -96,6 +97,14 @@ def _revocations() -> None:
         sa.PrimaryKeyConstraint("log_id", "seq"),
     )
     op.create_index("watchword_rev_expiry", "watchword_rev", ["expires_at"])
+    revoked_tokens = sa.text("kind = 'jti'")
+    op.create_index(
+        "watchword_rev_token",
+        "watchword_rev",
+        ["key8"],
+        sqlite_where=revoked_tokens,
+        postgresql_where=revoked_tokens,
+    )
 
 
 def _the_rest() -> None:
