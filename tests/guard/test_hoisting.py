@@ -287,9 +287,9 @@ async def test_one_token_is_verified_once_for_all_guards_in_front_and_behind(
     decisions = shop.auth._decisions
     verify, recall = decisions._verify, decisions.recall
 
-    async def counted(text: str, now: float) -> AccessToken:
+    async def counted(text: str, now: float, *more: object) -> AccessToken:
         asked.append(text)
-        return await verify(text, now)
+        return await verify(text, now, *more)
 
     def recalled(text: bytes, now: float) -> AccessToken | None:
         found = recall(text, now)

@@ -10,19 +10,22 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
-
-from fastapi import Depends, Security
+from typing import TYPE_CHECKING, Any, Literal
 
 from watchword.errors import ConfigError
 from watchword.guard import bearer, joining, metadata, presets, rehearsal, streams
 from watchword.guard.decisions import Decisions
+from watchword.guard.declaring import Declaring
+from watchword.guard.following import Follower
+from watchword.guard.freshness import AS_USUAL, Asked, Freshness
+from watchword.guard.introspection import Introspect, Introspection
 from watchword.guard.jwks import Documents, RemoteKeys
-from watchword.guard.loading import AccountOf, CurrentUser, Loader
-from watchword.guard.requirement import Public, Requirement
+from watchword.guard.loading import AccountOf
+from watchword.guard.revocations import Revocations
+from watchword.guard.stale import WhenStale
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import AccessToken, Expectation
-from watchword.rules.needs import Need
+from watchword.seams import RevocationFeed
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -31,10 +34,8 @@ if TYPE_CHECKING:
 
 __all__ = ["AccessToken", "Guard"]
 
-F = TypeVar("F", bound=Callable[..., Any])
 
-
-class Guard:
+class Guard(Declaring):
     """Lets requests pass that carry a good access token of one issuer.
 
     Args:
@@ -45,10 +46,15 @@ class Guard:
         algorithms: what the issuer signs with.
         jwks_uri: its key set, for issuers without discovery documents.
         preset: how the issuer writes scopes and roles; see `Guard.keycloak` and its like.
+        revocations: the issuer's revocation log; without it a revoked token lives on
+            until it ends.
+        max_stale: seconds after which a revocation is noticed or nobody is let in.
+        when_stale: whether then nobody is let in, or `introspect` asked about each token.
+        introspect: asks the issuer whether a token is still good.
         now: the clock, Unix seconds; tests pass their own.
 
     Raises:
-        ConfigError: issuer or audience is missing.
+        ConfigError: issuer or audience is missing, or a policy cannot be held.
     """
 
     _parts: tuple[Guard, ...] = ()
@@ -65,6 +71,10 @@ class Guard:
         jwks_uri: str | None = None,
         preset: presets.Preset = presets.STANDARD,
         shared_audience: bool = True,
+        revocations: RevocationFeed | None = None,
+        max_stale: float = 2.0,
+        when_stale: Literal["closed", "introspect"] = "closed",
+        introspect: Introspect | None = None,
         now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
     ) -> None:
         audience = audience or resource
@@ -74,6 +84,9 @@ class Guard:
                 why="a token for another API must not open this one (RFC 9068 section 4)",
                 fix='Guard(issuer="https://login.example.com", audience="https://api.example.com")',
             )
+        known = None
+        if revocations is not None:
+            known = Follower(revocations, max_stale=max_stale, now=now)
         verifier = Verifier(
             RemoteKeys(issuer, frozenset(algorithms), jwks_uri),
             Expectation(
@@ -88,6 +101,7 @@ class Guard:
                 strict=False,
             ),
             types=presets.FOREIGN_TYPES,
+            revocations=known,
         )
         self._issuers: tuple[str, ...] = (issuer,)
         self._resource = audience
@@ -100,23 +114,46 @@ class Guard:
                 declared=dict(scopes or {}),
                 resource_metadata=metadata.url(audience),
                 recall=verifier.recall,
+                logs=self._logs,
+                when_stale=WhenStale(
+                    Freshness(when_stale=when_stale),
+                    Introspection(introspect, max_age=max_stale) if introspect else None,
+                ),
                 owner=self,
             )
         )
+        self._decisions.follows = known is not None
+        if known is not None or when_stale != "closed":
+            self._must_hold(self._decisions.when_stale.usual)
         if app is not None:
             self.init_app(app)
 
-    def _assemble(self, decisions: Decisions) -> None:
-        self._decisions = decisions
-        self._loader: Loader | None = None
-        self._creator: Loader | None = None
-        self._current_user_asked = False
-        self.public = Depends(Public())
-
-    async def _verify(self, token: str, now: float) -> AccessToken:
+    @property
+    def _all_verifiers(self) -> list[Verifier]:
         # asked for each time: a test may have given a part other verifiers
-        verifiers = [verifier for part in self.parts for verifier in part._verifiers]
-        return await joining.verified(verifiers, token, now)
+        return [verifier for part in self.parts for verifier in part._verifiers]
+
+    async def _verify(self, token: str, now: float, asked: Asked = AS_USUAL) -> AccessToken:
+        return await joining.verified(self._all_verifiers, token, now, asked)
+
+    def _logs(self) -> list[Revocations]:
+        logs = (verifier.revocations for verifier in self._all_verifiers)
+        return [log for log in logs if log is not None]
+
+    def _must_hold(self, policy: Freshness) -> None:
+        if any(verifier.revocations is None for verifier in self._all_verifiers):
+            raise ConfigError(
+                f"This guard cannot hold {policy}: it does not learn of revocations.",
+                why="a route would seem to be guarded better than it is",
+                fix="Guard(..., revocations=...) with a feed of the issuer's log",
+            )
+        asks = [part._decisions.when_stale.ask for part in self.parts]
+        if policy.when_stale == "introspect" and None in asks:
+            raise ConfigError(
+                "This guard has nobody to ask about a token.",
+                why='when_stale="introspect" asks the issuer about each',
+                fix="Guard(..., introspect=...) with a function that does",
+            )
 
     def _join(self, guards: tuple[Guard, ...]) -> None:
         first = guards[0]
@@ -127,7 +164,10 @@ class Guard:
         )
         self._parts = tuple(part for guard in guards for part in guard.parts)
         joined = [guard._decisions for guard in guards]
-        self._assemble(joining.decisions(joined, self._verify, self))
+        stale = {issuer: g._decisions.when_stale for g in guards for issuer in g._issuers}
+        self._assemble(
+            joining.decisions(joined, self._verify, joining.stale_by_issuer(stale), self)
+        )
 
     @property
     def parts(self) -> tuple[Guard, ...]:
@@ -165,96 +205,6 @@ class Guard:
     def cognito(cls, issuer: str, *, audience: str, **options: Any) -> Guard:
         """An Amazon Cognito pool: roles are in `cognito:groups`, the audience is the app client."""
         return cls(issuer=issuer, audience=audience, preset=presets.COGNITO, **options)
-
-    # --- what routes say ---
-
-    def require(
-        self,
-        *scopes: str,
-        any_of: Iterable[str] = (),
-        role: str | Iterable[str] = (),
-        max_age: int | None = None,
-        acr: str | None = None,
-        client: str | None = None,
-    ) -> Any:
-        """A dependency that lets a request pass whose token holds all of `scopes`.
-
-        Args:
-            *scopes: all of these.
-            any_of: at least one of these.
-            role: this role, or one of these.
-            max_age: seconds since the person signed in, at most.
-            acr: how they signed in.
-            client: the client the token was issued to.
-
-        Raises:
-            ConfigError: a scope that was not declared, at declaration.
-        """
-        need = self._need(scopes, any_of, role, max_age=max_age, acr=acr, client=client)
-        return Security(Requirement(self._decisions, need), scopes=list(need.scopes))
-
-    require_scopes = require
-
-    def token(self, *scopes: str) -> Any:
-        """A dependency whose value is the verified `AccessToken`."""
-        need = self._need(scopes)
-        return Security(Requirement(self._decisions, need), scopes=list(need.scopes))
-
-    def current_user(self, *scopes: str) -> Any:
-        """A dependency whose value is the caller as the app's own user.
-
-        Without a `user_loader` it is the `Account`. A client's own token is refused.
-        """
-        self._current_user_asked = True
-        need = self._need(scopes, user=True)
-        dependency = CurrentUser(
-            Requirement(self._decisions, need), self._account_of, self._loader, self._creator
-        )
-        return Security(dependency, scopes=list(need.scopes))
-
-    def user_loader(self, function: F) -> F:
-        """Decorates the function that loads the app's user for a token.
-
-        It is a FastAPI dependency: a parameter typed `AccessToken` is bound here, the
-        rest by FastAPI, so it uses the route's own session. Return None for nobody.
-
-        Raises:
-            ConfigError: it stands below the first `current_user()`.
-        """
-        self._loader = Loader(self._in_time(function, "user_loader"))
-        return function
-
-    def on_first_login(self, function: F) -> F:
-        """Decorates the function that makes the app's user when the loader finds nobody.
-
-        Parameters typed `Account` and `AccessToken` are bound here, the rest by FastAPI.
-
-        Raises:
-            ConfigError: it stands below the first `current_user()`.
-        """
-        self._creator = Loader(self._in_time(function, "on_first_login"))
-        return function
-
-    def _in_time(self, function: F, decorator: str) -> F:
-        if self._current_user_asked:
-            raise ConfigError(
-                f"@{decorator} on {function.__qualname__} comes after current_user() was used.",
-                why="FastAPI reads a dependency's parameters when the route is declared",
-                fix="move it above the first current_user()",
-            )
-        return function
-
-    def _need(
-        self,
-        scopes: tuple[str, ...],
-        any_of: Iterable[str] = (),
-        role: str | Iterable[str] = (),
-        **conditions: Any,
-    ) -> Need:
-        roles = (role,) if isinstance(role, str) else tuple(role)
-        need = Need(tuple(scopes), tuple(any_of), roles, **conditions)
-        self._decisions.must_be_declared((*need.scopes, *need.any_of))
-        return need
 
     # --- the app ---
 

@@ -5,13 +5,19 @@ from __future__ import annotations
 import difflib
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+import math
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from starlette.types import Scope
 
 from watchword.errors import Busy, ConfigError, NoUser, OAuthError
-from watchword.guard.bearer import Challenge, challenge, plain_token, token_of
+from watchword.guard.bearer import Challenge, challenge, plain_token
+from watchword.guard.freshness import Freshness, Stale, asks_for_position, position_in
+from watchword.guard.revocations import Revocations, Wake
+from watchword.guard.stale import Verify, WhenStale
+from watchword.guard.tickets import Redeem, presented
 from watchword.rules.access import AccessToken
 from watchword.seams import Unavailable
 
@@ -19,7 +25,7 @@ NEEDED = "watchword.needed"  # where a route's scopes stand in a request's scope
 log = logging.getLogger("watchword.guard")
 
 Recall = Callable[[bytes, float], AccessToken | None]
-Verify = Callable[[str, float], Awaitable[AccessToken]]
+Logs = Callable[[], Iterable[Revocations]]
 
 
 class Decisions:
@@ -35,6 +41,9 @@ class Decisions:
         ready: awaited before the first decision.
         recall: a token verified before, if it is still good, without awaiting anything;
             None while there is nothing to recall from.
+        redeem: spends a ticket for the token behind it; None for a guard without a store.
+        logs: what tells this guard of revocations.
+        when_stale: what to do when they cannot tell in time.
         owner: the guard whose decisions these are.
     """
 
@@ -49,6 +58,9 @@ class Decisions:
         hints: bool = False,
         ready: Callable[[], Awaitable[None]] | None = None,
         recall: Recall | None = None,
+        redeem: Redeem | None = None,
+        logs: Logs = tuple,
+        when_stale: WhenStale | None = None,
         owner: Any = None,
     ) -> None:
         self._verify = verify
@@ -59,6 +71,10 @@ class Decisions:
         self._hints = hints
         self._ready = ready
         self.recall = recall
+        self.redeem = redeem
+        self.logs = logs
+        self.when_stale = when_stale or WhenStale(Freshness())
+        self.follows = False  # whether a log is followed: then requests may name positions of it
         self.owner = owner
         self._memo = f"watchword.token.{id(self)}"
 
@@ -85,51 +101,73 @@ class Decisions:
             await self._ready()
 
     def recalled(self, scope: Scope) -> AccessToken | None:
-        """The request's token, when it was verified before: most requests end here.
-
-        Raises:
-            Busy: the means to tell whether it is still good are away.
-        """
+        """The request's token, when it was verified before: most requests end here."""
         token: AccessToken | None = scope.get(self._memo)
         if token is None and (recall := self.recall) is not None:
             text = plain_token(scope)
-            if text is not None:
+            if text is not None and not (self.follows and asks_for_position(scope)):
                 try:
                     token = recall(text, self.now())
-                except Unavailable as fault:
-                    raise _away(fault) from fault
+                except Unavailable:  # the full look says what is to be done
+                    return None
                 if token is not None:
                     scope[self._memo] = token
         return token
 
-    async def token_of(self, scope: Scope) -> AccessToken:
+    async def token_of(self, scope: Scope, policy: Freshness | None = None) -> AccessToken:
         """The verified token of a request: verified once, however many dependencies ask.
 
         Raises:
             OAuthError: no token, a bad one, or the means to verify it are away.
         """
-        token: AccessToken | None = scope.get(self._memo)
+        # What one policy lets pass another need not: each is remembered apart.
+        memo = self._memo if policy is None else f"{self._memo}, {policy}"
+        token: AccessToken | None = scope.get(memo)
         if token is None:
-            token = scope[self._memo] = await self.still_good(scope)
+            token = scope[memo] = await self.still_good(scope, policy)
         return token
 
-    async def still_good(self, scope: Scope) -> AccessToken:
+    async def still_good(
+        self, scope: Scope, policy: Freshness | None = None, *, in_use: bool = False
+    ) -> AccessToken:
         """Verify the request's token now, whatever was found before.
+
+        Args:
+            scope: the request's.
+            policy: what the route says; None for what the guard does.
+            in_use: whether the request was let in before and still goes on.
 
         Raises:
             OAuthError: as `token_of`.
         """
-        text = token_of(scope)
+        policy = policy or self.when_stale.usual
         try:
+            text = await presented(scope, self.redeem)
+            position = position_in(scope) if self.follows and not in_use else None
             await self.ready()
-            return await self._verify(text, self.now())
+            try:
+                return await self._verify(text, self.now(), policy.asked(position))
+            except Stale as fault:
+                return await self.when_stale.decide(policy, text, self._verify, self.now(), fault)
         except Unavailable as fault:
             raise _away(fault) from fault
+
+    def lasts(self) -> float:
+        """Seconds for which decisions can be made at least, if nothing more is heard."""
+        return min((known.lasts() for known in self.logs()), default=math.inf)
+
+    @contextmanager
+    def watching(self, token: AccessToken, wake: Wake) -> Iterator[None]:
+        """Call `wake` when there may be an end to this token."""
+        with ExitStack() as watched:
+            for known in self.logs():
+                watched.enter_context(known.watching(token, wake))
+            yield
 
     def challenge(self, refusal: OAuthError, scope: Scope) -> Challenge:
         """The HTTP form of a refusal, naming all that the route needs."""
         log.debug("refused with %s: %s", refusal.number, refusal.detail)
-        route = _route(scope)
+        route = route_of(scope)
         needed = scope.get(NEEDED)
         if needed is None:
             needed = needed_scopes(getattr(route, "dependant", None))
@@ -145,7 +183,9 @@ class Decisions:
         scope: Scope,
         route: Any,
     ) -> str:
-        token: AccessToken | None = scope.get(self._memo)
+        token: AccessToken | None = next(
+            (scope[name] for name in scope if name.startswith(self._memo)), None
+        )
         where = _source(route)
         if isinstance(refusal, NoUser):
             return f"The token belongs to a client, not to a person; {where} needs a person."
@@ -189,7 +229,7 @@ def calls(dependant: Any) -> Iterable[Any]:
         yield from calls(below)
 
 
-def _route(scope: Mapping[str, Any]) -> Any:
+def route_of(scope: Mapping[str, Any]) -> Any:
     """The route that was taken, with the dependencies of every router around it.
 
     FastAPI keeps an included router's route as it was declared; what its inclusion

@@ -19,7 +19,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from watchword.guard.freshness import AS_USUAL, Asked, Stale
 from watchword.guard.revocations import Revocations
@@ -57,7 +57,7 @@ class Follower(Revocations):
     Args:
         feed: the log.
         max_stale: seconds after which a revocation is noticed or nobody is let in.
-        hints: an endless coroutine that calls its argument when there may be news.
+        hints: endless coroutines that call their argument when there may be news.
         now: the clock, Unix seconds: entries are forgotten by it.
         monotonic: a clock that never goes back: freshness is measured by it.
     """
@@ -73,13 +73,13 @@ class Follower(Revocations):
         feed: RevocationFeed,
         *,
         max_stale: float = 2.0,
-        hints: Hints | None = None,
+        hints: Sequence[Hints] = (),
         now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
         monotonic: Callable[[], float] = _clock,
     ) -> None:
         super().__init__(_Silent())
         self._feed = feed
-        self._hints = hints
+        self._hints = tuple(hints)
         self._now = now
         self._clock = monotonic
         self.bound = max_stale
@@ -163,6 +163,10 @@ class Follower(Revocations):
             await self._poll_sent_later()
         self.catch_up(now)
 
+    def lasts(self) -> float:
+        """Seconds for which decisions can be made at least, if nothing more is heard."""
+        return max(0.0, self._stale_at - self._clock())
+
     async def settled(self) -> None:
         """Return when no guard accepts what was revoked before this call.
 
@@ -197,9 +201,8 @@ class Follower(Revocations):
             self._loop = asyncio.get_running_loop()
             self._due = asyncio.Event()
             self._failing = self._woken = self._turning = False
-            self._tasks = [self._loop.create_task(self._follow())]
-            if self._hints is not None:
-                self._tasks.append(self._loop.create_task(self._listen(self._hints)))
+            endless = (self._follow(), *(self._listen(hints) for hints in self._hints))
+            self._tasks = [self._loop.create_task(one) for one in endless]
 
     async def _follow(self) -> None:
         pause = 0.0
@@ -268,5 +271,5 @@ class Follower(Revocations):
             try:
                 await hints(self.wake)
             except Exception:
-                log.debug("no hints of revocations", exc_info=True)
+                log.debug("no hints of revocations; polls come in their own time", exc_info=True)
             await asyncio.sleep(self.bound / 4)

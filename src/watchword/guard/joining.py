@@ -6,15 +6,20 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from watchword.errors import InvalidToken
-from watchword.guard.decisions import Decisions, Verify
+from watchword.guard import tickets
+from watchword.guard.decisions import Decisions
+from watchword.guard.freshness import AS_USUAL, Asked, Freshness, Stale
 from watchword.guard.loading import AccountOf, claimed_account
 from watchword.guard.presets import unverified_issuer
+from watchword.guard.stale import Ask, Verify, WhenStale
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import AccessToken
 from watchword.seams import Account
 
 
-async def verified(verifiers: Sequence[Verifier], token: str, now: float) -> AccessToken:
+async def verified(
+    verifiers: Sequence[Verifier], token: str, now: float, asked: Asked = AS_USUAL
+) -> AccessToken:
     """Verify a token by the verifiers of the issuer it names; one that accepts is enough.
 
     Raises:
@@ -23,14 +28,14 @@ async def verified(verifiers: Sequence[Verifier], token: str, now: float) -> Acc
         Unavailable: the revocation log cannot be read.
     """
     if len(verifiers) == 1:
-        return await verifiers[0](token, now)
+        return await verifiers[0](token, now, asked)
     named = unverified_issuer(token)
     refusal = InvalidToken("The access token is not valid.", detail="unknown issuer")
     for verifier in verifiers:
         if verifier.expected.issuer != named:
             continue
         try:
-            return await verifier(token, now)
+            return await verifier(token, now, asked)
         except InvalidToken as error:
             refusal = error
     raise refusal
@@ -45,7 +50,22 @@ def account_by_issuer(known: Mapping[str, AccountOf | None]) -> AccountOf:
     return account_of
 
 
-def decisions(joined: Sequence[Decisions], verify: Verify, owner: Any) -> Decisions:
+def stale_by_issuer(known: Mapping[str, WhenStale]) -> WhenStale:
+    """As the guards of all issuers do, where they agree; a refusal where they do not."""
+    usual = {one.usual for one in known.values()}
+
+    async def ask(text: str, token: AccessToken) -> bool:
+        asked: Ask | None = known[token.issuer].ask
+        if asked is None:
+            raise Stale("nobody can be asked about this issuer's tokens")
+        return await asked(text, token)
+
+    return WhenStale(usual.pop() if len(usual) == 1 else Freshness(), ask)
+
+
+def decisions(
+    joined: Sequence[Decisions], verify: Verify, when_stale: WhenStale, owner: Any
+) -> Decisions:
     """The decisions of all at once: the first one's clock and metadata, everybody's scopes."""
     first = joined[0]
 
@@ -53,11 +73,16 @@ def decisions(joined: Sequence[Decisions], verify: Verify, owner: Any) -> Decisi
         for one in joined:  # a server among them is started before the first decision
             await one.ready()
 
-    return Decisions(
+    made = Decisions(
         verify,
         lambda: first.now(),  # noqa: PLW0108 - tests give it another clock
         declared={name: said for one in joined for name, said in one.declared.items()},
         resource_metadata=first.resource_metadata,
         ready=all_ready,
+        redeem=tickets.of_any([one.redeem for one in joined if one.redeem is not None]),
+        logs=lambda: [log for one in joined for log in one.logs()],
+        when_stale=when_stale,
         owner=owner,
     )
+    made.follows = any(one.follows for one in joined)
+    return made

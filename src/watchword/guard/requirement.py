@@ -14,7 +14,8 @@ from starlette.types import Scope
 
 from watchword.errors import OAuthError
 from watchword.guard.bearer import Challenge
-from watchword.guard.decisions import Decisions
+from watchword.guard.decisions import Decisions, calls, route_of
+from watchword.guard.freshness import Freshness
 from watchword.rules.access import AccessToken
 from watchword.rules.needs import Need
 
@@ -22,13 +23,20 @@ SCHEME = "Watchword"
 
 
 class Requirement(SecurityBase):
-    """Lets a request pass whose token meets a need; its value is the token."""
+    """Lets a request pass whose token meets a need; its value is the token.
+
+    Args:
+        decisions: of the guard.
+        need: what the token must have.
+        policy: how fresh the knowledge behind it must be; None for what the guard says.
+    """
 
     scheme_name = SCHEME
 
-    def __init__(self, decisions: Decisions, need: Need) -> None:
+    def __init__(self, decisions: Decisions, need: Need, policy: Freshness | None = None) -> None:
         self.decisions = decisions
         self.need = need
+        self.policy = policy
 
     @property
     def model(self) -> OAuth2Model | HTTPBearerModel:  # type: ignore[override]
@@ -58,11 +66,24 @@ class Requirement(SecurityBase):
         """As calling it, for those who have no connection object."""
         decisions = self.decisions
         try:
-            token = decisions.recalled(scope) or await decisions.token_of(scope)
+            if self.policy is None:
+                token = decisions.recalled(scope) or await decisions.token_of(scope)
+            else:
+                token = await decisions.token_of(scope, self.policy)
             self.need.judge(token, decisions.now())
         except OAuthError as refusal:
             raise decisions.challenge(refusal, scope) from refusal
         return token
+
+
+def policies_of(scope: Scope, decisions: Decisions) -> set[Freshness | None]:
+    """What the requirements of a request's route say of freshness, as far as one guard goes."""
+    found = {
+        call.policy
+        for call in calls(getattr(route_of(scope), "dependant", None))
+        if isinstance(call, Requirement) and call.decisions is decisions
+    }
+    return found or {None}
 
 
 class Public:
@@ -72,4 +93,4 @@ class Public:
         """Let everybody pass."""
 
 
-__all__ = ["SCHEME", "Challenge", "Public", "Requirement"]
+__all__ = ["SCHEME", "Challenge", "Public", "Requirement", "policies_of"]

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import threading
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -169,6 +170,10 @@ class Revocations:
             Unavailable: the log cannot be read.
         """
         self.catch_up(now)
+
+    def lasts(self) -> float:
+        """Seconds for which decisions can be made at least, if nothing more is heard."""
+        return math.inf
 
     async def meet(self, asked: Asked = AS_USUAL) -> None:
         """Make knowledge as fresh as one decision asks; it always is, where the log is read."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -14,6 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect, WebSocketState
 from watchword.errors import OAuthError
 from watchword.guard.bearer import SUBPROTOCOL
 from watchword.guard.decisions import Decisions
+from watchword.guard.requirement import policies_of
 
 log = logging.getLogger("watchword.guard")
 
@@ -65,15 +67,26 @@ async def until_revoked(connection: HTTPConnection, decisions: Decisions) -> Asy
 
 
 async def _until_bad(connection: HTTPConnection, decisions: Decisions) -> None:
-    while True:
-        await asyncio.sleep(CHECK_EVERY)
-        try:
-            await decisions.still_good(connection.scope)
-        except OAuthError:
-            return
-        except Exception:
-            log.exception("a token in use could not be checked, so it is not used any longer")
-            return
+    scope, named = connection.scope, asyncio.Event()
+    wake = functools.partial(asyncio.get_running_loop().call_soon_threadsafe, named.set)
+    policies = policies_of(scope, decisions)
+    try:
+        token = await decisions.token_of(scope, next(iter(policies)))
+        with decisions.watching(token, wake):
+            while True:
+                for policy in policies:
+                    lasting = policy and policy.while_in_use
+                    await decisions.still_good(scope, lasting, in_use=True)
+                # An entry that names the token ends the wait; so does knowledge that runs out.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(min(CHECK_EVERY, decisions.lasts() + 0.01)):
+                        await named.wait()
+                named.clear()
+    except OAuthError:
+        return
+    except Exception:
+        log.exception("a token in use could not be checked, so it is not used any longer")
+        return
 
 
 async def _closed(connection: HTTPConnection) -> None:
