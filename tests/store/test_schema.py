@@ -79,14 +79,23 @@ def test_a_schema_from_the_future_is_refused(driver):
 
 
 @pytest.mark.attack("Z-23")
-def test_an_older_schema_is_refused_until_an_upgrade_is_wanted(driver, monkeypatch):
-    schema.prepare(driver, upgrade=False)
-    monkeypatch.setattr(schema, "HEAD", "0002")
-    monkeypatch.setattr(schema, "REVISIONS", ("0001", "0002"))
+@pytest.mark.parametrize("revision", schema.REVISIONS[:-1])
+def test_an_older_schema_is_refused_until_an_upgrade_is_wanted(tmp_path, driver, revision):
+    schema.migrate(driver.path, revision)
+    driver.connection.execute(
+        f"INSERT INTO {tables.signing_keys.name} VALUES ('kid', 'ES256', 1, NULL, x'00', '{{}}')"
+    )
+    before = described(driver.path)
     with pytest.raises(ConfigError, match="watchword migrate up"):
         schema.prepare(driver, upgrade=False)
-    schema.prepare(driver, upgrade=True)  # runs every migration there is
-    assert standing(driver.path) == (Schema.BEHIND, "0001")
+    assert described(driver.path) == before
+    schema.prepare(driver, upgrade=True)
+    assert standing(driver.path) == (Schema.CURRENT, schema.HEAD)
+    kept = driver.connection.execute(f"SELECT kid FROM {tables.signing_keys.name}").fetchall()
+    assert [row["kid"] for row in kept] == ["kid"]
+    with closing(Sqlite(tmp_path / "new.db")) as new:
+        schema.prepare(new, upgrade=False)
+    assert described(driver.path) == described(tmp_path / "new.db")
 
 
 @pytest.mark.attack("Z-23")

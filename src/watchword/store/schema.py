@@ -23,10 +23,10 @@ from watchword.store.opening import connected
 from watchword.store.sqlite import Sqlite
 
 if TYPE_CHECKING:
-    from watchword.store.postgres import Postgres
+    from watchword.store.databases import Driver
 
-HEAD = "0001"  # the newest revision in migrations/versions
-REVISIONS = ("0001",)
+HEAD = "0002"  # the newest revision in migrations/versions
+REVISIONS = ("0001", "0002")
 _DIALECT = dialects.dialect()
 
 
@@ -82,7 +82,7 @@ def create(connection: sqlite3.Connection) -> None:
         raise
 
 
-def prepare(driver: Sqlite | Postgres, *, upgrade: bool) -> None:
+def prepare(driver: Driver, *, upgrade: bool) -> None:
     """Make sure the schema is current.
 
     Raises:
@@ -93,7 +93,9 @@ def prepare(driver: Sqlite | Postgres, *, upgrade: bool) -> None:
         found, revision = _on_file(driver)
     else:
         from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
+        from watchword.store.postgres import Postgres  # noqa: PLC0415
 
+        assert isinstance(driver, Postgres)  # noqa: S101 - there are these two
         found, revision = server_schema.made(driver)
     if found is Schema.AHEAD:
         raise ConfigError(

@@ -158,6 +158,29 @@ audit = Table(
     Index(PREFIX + "audit_at", "at"),
 )
 
+outbox = Table(
+    # events that functions of the app are still to be told of; gone when they have been
+    PREFIX + "outbox",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("payload", Text, nullable=False),  # JSON
+    Column("created_at", Double, nullable=False),
+    Column("due_at", Double, nullable=False),  # while leased, when the lease runs out
+    Column("tries", Integer, nullable=False, default=0),
+    Column("heard", Text, nullable=False, default=""),  # the functions that need no retry
+    Column("lease", String),  # of whoever is delivering it
+    Index(PREFIX + "outbox_due", "due_at"),
+)
+
+hooks = Table(
+    # kinds of events that an app wants to be told of, for commands that do not know the app
+    PREFIX + "hooks",
+    metadata,
+    Column("kind", String, primary_key=True),
+    Column("seen_at", Double, nullable=False),
+)
+
 version = Table(
     PREFIX + "alembic_version",
     metadata,
