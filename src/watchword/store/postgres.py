@@ -69,6 +69,7 @@ class Postgres:
     """
 
     in_memory = False
+    is_local = False
 
     def __init__(self, url: str, *, most: int = 4, patience: float = 5.0) -> None:
         self.conninfo, self.pooled = _without_ours(url)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import psycopg
 from sqlalchemy import NullPool, create_engine, event, insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.schema import CreateTable
 
 from watchword.errors import ConfigError
 from watchword.seams import Unavailable
@@ -17,6 +18,7 @@ from watchword.store import tables
 from watchword.store.connections import told
 from watchword.store.postgres import Postgres
 from watchword.store.schema import HEAD, Schema, judged, statements, upgrade
+from watchword.store.server_counters import limits
 
 OLDEST = 150_000  # PostgreSQL 15
 _TRIES = 3
@@ -31,7 +33,7 @@ def standing(connection: psycopg.Connection) -> tuple[Schema, str | None]:
     row = connection.execute("SELECT to_regclass(%s)::text", (name,)).fetchone()
     if row is None or row[0] is None:
         return Schema.EMPTY, None
-    row = connection.execute(f"SELECT version_num FROM {name}").fetchone()  # type: ignore[arg-type]  # noqa: S608
+    row = connection.execute(f"SELECT version_num FROM {name}").fetchone()  # noqa: S608
     return judged(row[0] if row else None)
 
 
@@ -104,10 +106,11 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
 
 def _create(connection: psycopg.Connection) -> None:
     connection.execute(_PATIENCE)
-    for statement in statements(_DIALECT):
-        connection.execute(statement)  # type: ignore[arg-type]
+    counters = str(CreateTable(limits).compile(dialect=_DIALECT))
+    for statement in (*statements(_DIALECT), counters):
+        connection.execute(statement)
     head = insert(tables.rev_head).values(log_id=0, epoch=1, seq=0)
     version = insert(tables.version).values(version_num=HEAD)
     for row in (head, version):
         compiled = row.compile(dialect=_DIALECT)
-        connection.execute(str(compiled), compiled.params)  # type: ignore[arg-type]
+        connection.execute(str(compiled), compiled.params)

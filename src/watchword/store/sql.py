@@ -24,6 +24,7 @@ from watchword.seams import (
     Tail,
 )
 from watchword.store import accounts, clients, grants, log, once, revocations, signing, sweeping
+from watchword.store.databases import Driver
 from watchword.store.sqlite import Sqlite
 
 
@@ -36,7 +37,7 @@ class SqlStore:
             until every token it could concern has run out.
     """
 
-    def __init__(self, driver: Sqlite, *, token_life: float) -> None:
+    def __init__(self, driver: Driver, *, token_life: float) -> None:
         self.driver = driver
         self._life = token_life + LEEWAY + 60
         # The database's version when the log was last read, and where the log ended then.
@@ -46,6 +47,7 @@ class SqlStore:
 
     def news(self, after: int, epoch: int) -> Tail | None:
         """The log behind a position; reads one word of memory when nothing has been committed."""
+        assert isinstance(self.driver, Sqlite)  # noqa: S101 - across a network it is followed
         # The version is read first: a commit between the two reads is read again.
         version = self.driver.version()
         last, read_epoch, newest = self._read

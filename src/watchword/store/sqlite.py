@@ -15,6 +15,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -58,6 +59,11 @@ class Sqlite:
     def in_memory(self) -> bool:
         """Whether one connection is both reader and writer."""
         return self.path == ":memory:"
+
+    is_local = True
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Nothing is to be heard: the log is read at each decision."""
 
     def open(self) -> None:
         """Connect and start the writer. Does nothing when open.

@@ -14,6 +14,8 @@ def upgrade() -> None:
     _grants()
     _revocations()
     _the_rest()
+    if op.get_bind().dialect.name == "postgresql":
+        _counters()
 
 
 def _people() -> None:
@@ -137,3 +139,13 @@ def _the_rest() -> None:
         sa.Column("detail", sa.Text),
     )
     op.create_index("watchword_audit_at", "watchword_audit", ["at"])
+
+
+def _counters() -> None:
+    op.create_table(
+        "watchword_limits",
+        sa.Column("k", sa.Text, primary_key=True),
+        sa.Column("tat", sa.BigInteger, nullable=False),
+        prefixes=["UNLOGGED"],
+        postgresql_with={"fillfactor": 70},
+    )

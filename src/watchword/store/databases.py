@@ -1,0 +1,61 @@
+"""Which driver a database URL asks for."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from watchword.errors import ConfigError
+from watchword.store.sqlite import Sqlite
+from watchword.store.verbs import Driver as Runs
+from watchword.store.verbs import Verb
+
+T = TypeVar("T")
+
+
+class Driver(Runs, Protocol):
+    """A driver, and what differs between a file and a server."""
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether all is lost at the end."""
+        ...
+
+    @property
+    def is_local(self) -> bool:
+        """Whether every process that uses the database is on this machine."""
+        ...
+
+    def write_now(self, verb: Verb[T]) -> T:
+        """Run a verb in one durable transaction from a thread without an event loop."""
+        ...
+
+    async def listen(self, heard: Callable[[], None]) -> None:
+        """Call `heard` when others may have committed something; nothing depends on it."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect; a later use connects again."""
+        ...
+
+
+def driver_of(url: str) -> Driver:
+    """A driver for the database; nothing is opened yet.
+
+    Args:
+        url: `sqlite:///path`, `sqlite:///:memory:` or `postgresql://...`.
+
+    Raises:
+        ConfigError: the driver of a server is not installed.
+    """
+    if url.startswith("sqlite:"):
+        return Sqlite(url.removeprefix("sqlite:///") or ":memory:")
+    if importlib.util.find_spec("psycopg") is None:
+        raise ConfigError(
+            "DATABASE_URL names a PostgreSQL server, and its driver is not installed.",
+            fix='pip install "watchword[postgres]"',
+        )
+    from watchword.store.postgres import Postgres  # noqa: PLC0415 - only where it is used
+
+    return Postgres(url)
