@@ -287,6 +287,88 @@ async def test_one_password_for_a_thousand_accounts_from_one_place(build, hashed
     assert through == len(hashed) == 20
 
 
+@pytest.mark.attack("L-10")
+async def test_a_site_s_whole_network_does_not_make_it_many_sites(build, hashed):
+    server = build(**PRODUCTION, limit_token="off")
+    await server.auth.start()
+    hashed.clear()
+    codes = []
+    for turn in range(1000):
+        server.come_from(f"2001:db8:7:{turn:x}::1")  # a /64 of its own each time
+        codes.append((await attempt(server, f"user{turn}", "Summer2026")).status_code)
+    assert (codes.count(401), codes.count(429)) == (200, 800)
+    assert len(hashed) == 200
+    assert {event.policy for event in server.told("limit.reached")} == {"login_wide"}
+    server.come_from("2001:db8:8::1")
+    assert (await attempt(server, "user0", "Summer2026")).status_code == 401, "the neighbour"
+
+
+class Lenient:
+    """An app's own users, who take many spellings for one person."""
+
+    asked = 0
+
+    async def by_login(self, login):
+        local, _, domain = login.lower().partition("@")
+        known = (local.partition("+")[0].replace(".", ""), domain) == ("johndoe", "example.com")
+        return Account("42", "johndoe", scopes=Scopes(["me"])) if known else None
+
+    async def by_subject(self, subject):
+        return Account("42", "johndoe") if subject == "42" else None
+
+    async def password_is(self, account, password):
+        self.asked += 1
+        return account is not None and password == "secret"
+
+
+@pytest.mark.attack("L-06")
+@pytest.mark.parametrize("one_address", [True, False])
+async def test_spellings_of_one_person_are_one_account(build, one_address):
+    people = Lenient()
+    server = build(**PRODUCTION, users=people, limit_login_ip="off", limit_token="off")
+    through = 0
+    for turn in range(400):
+        if not one_address:
+            server.come_from(f"198.18.{turn // 250}.{turn % 250}")
+        answer = await attempt(server, f"John.Doe+{turn}@example.com")
+        through += answer.status_code == 401
+    assert through == people.asked == (5 if one_address else 100)
+
+
+@pytest.mark.attack("L-01", "L-06")
+async def test_a_name_nobody_has_is_limited_as_a_person_is(build):
+    people = Lenient()
+    server = build(**PRODUCTION, users=people)
+    seen = []
+    for name in ("johndoe@example.com", "nobody@example.com"):
+        answers = [await attempt(server, name) for _ in range(7)]
+        seen.append([(a.status_code, sorted(a.headers.items()), a.content) for a in answers])
+    assert seen[0] == seen[1]
+    assert people.asked == 10
+
+
+@pytest.mark.attack("L-06")
+async def test_signing_in_to_one_s_own_account_buys_no_tries_at_another_s(build):
+    """Nobody's bucket is filled up by a login to another account, whatever that one is called."""
+
+    class Namesakes(Lenient):
+        async def by_login(self, login):
+            sub = {"johndoe": "42", "mine": "43"}.get(login)
+            return Account(sub, "johndoe", scopes=Scopes(["me"])) if sub else None
+
+        async def password_is(self, account, password):
+            self.asked += 1
+            return account is not None and (account.sub, password) == ("43", "mine")
+
+    people = Namesakes()
+    server = build(**PRODUCTION, users=people, limit_login_ip="off")
+    codes = []
+    for _ in range(8):
+        codes.append((await attempt(server)).status_code)
+        assert (await attempt(server, "mine", "mine")).is_success
+    assert codes == [401] * 5 + [429] * 3
+
+
 @pytest.mark.attack("L-12")
 async def test_two_hundred_at_once_reach_five_hashes(build, hashed):
     server = build(**PRODUCTION, limit_login_ip="off", limit_token="off")

@@ -171,10 +171,14 @@ def _counters(settings: Settings, driver: Sqlite) -> SqliteCounters | ProcessCou
     return SqliteCounters(f"{settings.database_path}-limits")
 
 
+_OF_PLACES = ("login_ip", "login_wide", "token")
+
+
 def _limits(settings: Settings, counters: SqliteCounters | ProcessCounters) -> Limits:
     texts = {
         "login_account_ip": settings.limit_login_account_ip,
         "login_ip": settings.limit_login_ip,
+        "login_wide": settings.limit_login_wide,
         "login_account": settings.limit_login_account,
         "token": settings.limit_token,
     }
@@ -186,7 +190,7 @@ def _limits(settings: Settings, counters: SqliteCounters | ProcessCounters) -> L
             raise ConfigError(
                 f"LIMIT_{name.upper()} is not a limit.", why=str(error), fix="5 + 1/min"
             ) from error
-        if settings.is_development and name in ("login_ip", "token") and not limit.off:
+        if settings.is_development and name in _OF_PLACES and not limit.off:
             # One person's machine shares one address; the account's limit stays as it is.
             limit = Limit(limit.burst * 10, limit.interval / 10)
         policies[name] = limit

@@ -11,10 +11,9 @@ from watchword.crypto.passwords import normalised
 from watchword.crypto.secrets import digest
 from watchword.errors import BadCredentials, InvalidScope
 from watchword.events import SignedIn, SignInFailed
+from watchword.exchanges import attempts
 from watchword.exchanges.bench import Bench, Caller, Entitlement
 from watchword.rules.clients import Client
-from watchword.rules.forwarded import address_key
-from watchword.rules.logins import folded
 from watchword.rules.params import PasswordAsk
 from watchword.seams import Account, Deny, LoginContext, NewGrant, Refused
 
@@ -32,10 +31,12 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     """
     now = at.now()
     normalised(ask.password)  # refused before it is counted or hashed
-    spent = _limits(ask, caller)
-    await at.limits.spend(now, *spent)
+    await at.limits.spend(now, *attempts.from_place(caller.ip))
     looked_at = await at.store.head()
-    account = await _proven(ask, client, caller, at)  # look, judge
+    found = await at.users.by_login(ask.username)  # look
+    spent = attempts.for_person(found, ask.username, caller.ip)
+    await at.limits.spend(now, *spent)
+    account = await _proven(found, ask, client, caller, at)  # judge
     may_have = at.may_have(account)
     scopes = ask.scope.within(may_have) if ask.scope else may_have
     if ask.scope and not scopes:
@@ -63,7 +64,7 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     if isinstance(outcome, Refused):
         raise _refusal(ask, client, caller, at, outcome.reason)
     at.events(SignedIn(now, account.sub, client.id, grant_id.hex(), caller.ip))
-    await at.limits.forgive(*spent[1:])  # not the address: others use it too
+    await at.limits.forgive(*spent)  # not the place: others are there too
     return Entitlement(
         subject=account.sub,
         scopes=scopes,
@@ -77,17 +78,9 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     )
 
 
-def _limits(ask: PasswordAsk, caller: Caller) -> tuple[tuple[str, str], ...]:
-    login, address = folded(ask.username), address_key(caller.ip)
-    return (
-        ("login_ip", address),  # widest first: one address cannot fill the rest with names
-        ("login_account", login),
-        ("login_account_ip", f"{login}|{address}"),
-    )
-
-
-async def _proven(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) -> Account:
-    account = await at.users.by_login(ask.username)
+async def _proven(
+    account: Account | None, ask: PasswordAsk, client: Client, caller: Caller, at: Bench
+) -> Account:
     right = await at.users.password_is(account, ask.password)
     if account is None:
         raise _refusal(ask, client, caller, at, "nobody by that name")

@@ -180,6 +180,11 @@ class Settings(BaseSettings):
         "5 + 1/min", "tries of one account from one address", group="limits"
     )
     limit_login_ip: str = option("20 + 1/s", "tries from one address", group="limits")
+    limit_login_wide: str = option(
+        "200 + 5/s",
+        "tries from one IPv6 /48: what one site gets, and what mobile networks share out",
+        group="limits",
+    )
     limit_login_account: str = option(
         "100 + 100/h", "tries of one account from anywhere", group="limits"
     )
