@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import dataclasses
 import inspect
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from watchword import settings as settings_module
 from watchword.auth.mounting import mount
 from watchword.auth.parts import Given, Parts, built, declared
+from watchword.auth.rehearsing import in_memory
+from watchword.auth.revoking import revoke, stands
 from watchword.auth.running import have_first_party, live_with
-from watchword.endpoints import wellknown
+from watchword.endpoints import ticket, wellknown
 from watchword.endpoints.hooks import Hook
 from watchword.errors import ConfigError
 from watchword.events import Event, Events, scheduled
 from watchword.exchanges.bench import Bench
 from watchword.guard import Guard, audit, bearer
 from watchword.guard.decisions import Decisions
+from watchword.guard.freshness import Freshness
 from watchword.guard.hoisting import hoist
+from watchword.guard.introspection import Introspection
 from watchword.guard.rehearsal import only_in_tests
 from watchword.guard.requirement import Requirement
+from watchword.guard.stale import WhenStale
 from watchword.rules import claims
 from watchword.rules.access import AccessToken
 from watchword.rules.needs import Need
@@ -37,6 +40,8 @@ from watchword.store.counters import SqliteCounters
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
+
+    from watchword.crypto.secrets import Secret
 
 __all__ = ["Auth", "SQLAlchemyUsers"]
 
@@ -101,9 +106,16 @@ class Auth(Guard):
                 token_url=token_path.lstrip("/"),
                 hints=self.settings.is_development,
                 ready=self.start,
+                logs=self._logs,
+                when_stale=WhenStale(
+                    Freshness(when_stale=self.settings.when_stale),
+                    Introspection(self._stands, max_age=self.settings.max_stale),
+                ),
+                redeem=self._redeem,
                 owner=self,
             )
         )
+        self._decisions.follows = self.revocations.bound > 0
         if app is not None:
             self.init_app(app)
 
@@ -142,10 +154,10 @@ class Auth(Guard):
         async with self._starting:
             if self._is_started():  # somebody else was faster while this one waited
                 return
-            schema.prepare(self.driver, upgrade=self.settings.migrate == "auto")
+            await self._prepare_schema()
             await self.signing.prepare()
             await have_first_party(self.store, self.now())
-            self.revocations.catch_up(self.now())
+            await self.revocations.start(self.now())
             for app in self._apps:
                 audit.at_start(app, self.settings.audit_routes)
                 hoist(app.routes)
@@ -157,6 +169,13 @@ class Auth(Guard):
             self._decisions.recall = self._verifiers[0].recall
             self._started = True
 
+    async def _prepare_schema(self) -> None:
+        upgrade = self.settings.migrate == "auto"
+        if self.driver.is_local:
+            schema.prepare(self.driver, upgrade=upgrade)
+        else:
+            await asyncio.to_thread(schema.prepare, self.driver, upgrade=upgrade)
+
     def _is_started(self) -> bool:
         return self._started
 
@@ -166,9 +185,14 @@ class Auth(Guard):
         await self._keys.catch_up(self.now())
         return self._bench
 
+    async def _redeem(self, text: str) -> Secret | None:
+        await self.start()
+        return await ticket.redeemed(text, self._bench)
+
     async def tidy(self) -> None:
         """One round of clean-up: dead rows, old counters, keys that need a successor."""
         now = self.now()
+        self.revocations.forget(now)
         await self.store.sweep(now)
         if isinstance(self.counters, SqliteCounters):
             await asyncio.to_thread(self.counters.sweep, now)
@@ -179,62 +203,24 @@ class Auth(Guard):
         self.passwords.close()
         if self._in_test:
             return  # what is in memory outlives the lifespans of the app within one test
+        self.revocations.close()
         self.driver.close()
         if isinstance(self.counters, SqliteCounters):
             self.counters.close()
         self._started, self._decisions.recall = False, None
 
-    @contextlib.contextmanager
-    def in_memory(
-        self,
-        now: Callable[[], float],
-        *,
-        secret: str | None = None,
-        users: Callable[[Users], Users] = lambda own: own,
-    ) -> Iterator[None]:
-        """Serve from an empty store in memory, by another clock; for tests.
-
-        The database, the counters and the keys in use are not opened. Hooks stay, and
-        afterwards everything is as before. `start` refuses this outside pytest.
-
-        Args:
-            now: the clock, Unix seconds.
-            secret: the server secret meanwhile; by default the one in use.
-            users: makes the test's users out of the app's own, where it has some.
-        """
-        before, bench, decisions = dict(vars(self)), self._bench, self._decisions
-        clock, recall = decisions.now, decisions.recall
-        self.settings = self.settings.model_copy(
-            update={
-                "database_url": "sqlite:///:memory:",
-                "secret": secret or self.settings.secret,
-                "hash_memory_kib": 64,  # nobody attacks these hashes
-                "hash_passes": 1,
-                "hash_wait": 30.0,
-            }
-        )
-        own = self._given.users
-        given = dataclasses.replace(
-            self._given, now=now, users=users(own) if own is not None else None
-        )
-        self.now = decisions.now = now
-        self._started, self._in_test, decisions.recall = False, True, None
-        self._starting = asyncio.Lock()  # a test's event loops are its own
-        self._use(built(self.settings, given))
-        self._bench.add_claims, self._bench.before_login = bench.add_claims, [*bench.before_login]
-        try:
-            yield
-        finally:
-            self._in_test = False
-            self.close()
-            decisions.now, decisions.recall = clock, recall
-            vars(self).update(before)
+    in_memory = in_memory
+    revoke = revoke
 
     # --- people ---
 
     def may_have(self, account: Account) -> Scopes:
         """The scopes an account may have: its own and its roles', as far as declared."""
         return self._given.may_have(account)
+
+    async def _stands(self, text: str, found: AccessToken) -> bool:
+        del text
+        return await stands(self.store, found)
 
     async def _account(self, found: AccessToken) -> Account | None:
         account = await self.users.by_subject(found.sub)

@@ -147,6 +147,21 @@ class Settings(BaseSettings):
         ge=600,
     )
 
+    # --- revocation ---
+    max_stale: Seconds = option(
+        2.0,
+        "across a network: a revocation is noticed within it, or nobody is let in; SQLite's is 0",
+        group="revocation",
+        ge=0.1,
+        le=300,
+    )
+    when_stale: Literal["closed", "introspect"] = option(
+        "closed",
+        "what guards do that cannot tell what was revoked of late: refuse with 503, or ask the "
+        "database about each token",
+        group="revocation",
+    )
+
     # --- sign-in ---
     password_login: Literal["first_party", "off"] = option(
         "first_party",
