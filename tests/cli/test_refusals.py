@@ -42,6 +42,30 @@ def test_wrong_usage(run) -> None:
     run("serve", "--app", "nowhere_at_all:app", code=4)
 
 
+def test_a_missing_secret_is_made_by_init(run) -> None:
+    refused = run("serve", code=78, WATCHWORD_SECRET="")
+    assert "SECRET is missing" in refused.stderr
+    assert "watchword init" in refused.stderr
+    weak = run("serve", code=78, WATCHWORD_SECRET_PREVIOUS="short")
+    assert "set WATCHWORD_SECRET_PREVIOUS" in weak.stderr
+
+
+def test_an_attribute_that_is_not_there_is_told_with_those_that_are(run, monkeypatch) -> None:
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    for name, text in (
+        ("shop_named", "from fastapi import FastAPI\nthe_shop = FastAPI()\n"),
+        ("shop_made", "def create_app(): ...\n"),
+    ):
+        (run.directory / f"{name}.py").write_text(text)
+    refused = run("routes", "--app", "shop_named:nope", code=4).stderr
+    assert "has no 'nope'" in refused
+    assert "shop_named.py has the_shop" in refused
+    assert "fix: --app shop_named:the_shop" in refused
+    refused = run("routes", "--app", "shop_made:nope", code=4).stderr
+    assert "no FastAPI app" in refused
+    assert "create_app" in refused
+
+
 def test_production_needs_https(run) -> None:
     assert "https" in run("serve", code=78, WATCHWORD_ISSUER="http://id.example.com").stderr
 

@@ -61,8 +61,22 @@ def _named(target: str) -> Any:
         for attribute in attributes.split("."):
             found = getattr(found, attribute)
     except AttributeError:
-        raise NotFound(f"The module {module_name} has no {attributes!r}.") from None
+        raise _no_attribute(module_name, attributes) from None
     return found
+
+
+def _no_attribute(module_name: str, attributes: str) -> NotFound:
+    from fastapi import FastAPI  # noqa: PLC0415
+
+    module = import_module(module_name)
+    apps = [name for name, value in vars(module).items() if isinstance(value, FastAPI)]
+    if apps:
+        why = f"{module.__file__} has {' and '.join(apps)}"
+        fix = f"--app {module_name}:{apps[0]}"
+    else:
+        why = f"{module.__file__} has no FastAPI app at its top level"
+        fix = f"name the app, or a function that makes it: --app {module_name}:create_app"
+    return NotFound(f"The module {module_name} has no {attributes!r}.", why=why, fix=fix)
 
 
 def _module(name: str) -> Any:

@@ -143,11 +143,18 @@ def _check_secret(settings: Settings) -> None:
     ):
         if not secret and name == "SECRET_PREVIOUS":
             continue
-        reason = "it is missing" if not secret else weakness(secret)
+        make = 'python -c "import secrets; print(secrets.token_urlsafe(32))"'
+        if not secret:
+            raise ConfigError(
+                "SECRET is missing.",
+                why="it seals the signing keys; production makes none by itself, because every "
+                "process must have the same",
+                fix=f"watchword init, which writes one into .env; or set WATCHWORD_SECRET to: {make}",
+            )
+        reason = weakness(secret)
         if reason is not None:
             raise ConfigError(
                 f"{name} is not fit for use: {reason}.",
                 why="whoever guesses it can make tokens of their own",
-                fix='set WATCHWORD_SECRET to the output of: python -c "import secrets; '
-                'print(secrets.token_urlsafe(32))"',
+                fix=f"set WATCHWORD_{name} to the output of: {make}",
             )
