@@ -23,6 +23,7 @@ FIXES = {
     "UnsupportedMediaType": "Send the form as `application/x-www-form-urlencoded`; curl does so "
     "with `-d`.",
     "TooLarge": "Send a smaller body; a token request needs a few hundred bytes.",
+    "WrongMethod": "Send the request with a method that `Allow` names; for tokens that is POST.",
     "NoToken": "Send `Authorization: Bearer <access_token>`; `POST /token` gives one.",
     "InvalidToken": "Refresh, then sign in again. In development `hint` says what was wrong; "
     "in production the log does.",

@@ -119,6 +119,20 @@ class TooLarge(OAuthError):
     code, status, number = "invalid_request", 413, "WW-110"
 
 
+class WrongMethod(OAuthError):
+    """The endpoint is there, but not for this HTTP method.
+
+    Args:
+        allow: the methods it takes, as the `Allow` header lists them (RFC 9110 section 15.5.6).
+    """
+
+    code, status, number = "invalid_request", 405, "WW-111"
+
+    def __init__(self, why: str = "", *, allow: str = "", detail: str = "") -> None:
+        super().__init__(why, detail=detail)
+        self.allow = allow
+
+
 class NoToken(OAuthError):
     """No credentials came with a request that needs them: 401 without an error code
     (RFC 6750 section 3.1)."""  # noqa: D205, D209

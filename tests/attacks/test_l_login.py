@@ -473,7 +473,7 @@ async def test_the_limit_comes_before_the_parser(build, hashed):
 @pytest.mark.attack("L-15")
 @pytest.mark.parametrize(
     "path",
-    ["/token/", "//token", "/TOKEN", "/%74oken", "/token;x=1", "/./token", "/a/../token", "/token%2f",
+    ["/token/", "/token//", "/auth/token/", "//token", "/TOKEN", "/%74oken", "/token;x=1", "/./token", "/a/../token", "/token%2f",
      "/token%00", "/auth/token", "/auth//token", "/token?x=1", "/token#x"],
 )  # fmt: skip
 async def test_no_spelling_of_the_path_is_an_unlimited_twin(build, hashed, path):
@@ -484,7 +484,7 @@ async def test_no_spelling_of_the_path_is_an_unlimited_twin(build, hashed, path)
         assert (await attempt(server)).status_code == 401
     hashed.clear()
     answer = await server.post(path, {"username": "johndoe", "password": "secret"})
-    assert answer.status_code in (404, 405, 429, 307)
+    assert answer.status_code in (404, 405, 429)
     assert "access_token" not in answer.text
     assert hashed == []
 

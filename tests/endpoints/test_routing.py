@@ -2,7 +2,7 @@
 
 import httpx2
 import pytest
-from fastapi import FastAPI
+from fastapi import APIRouter, FastAPI
 
 ORIGIN = "https://app.example.com"
 EVIL = [
@@ -81,6 +81,41 @@ async def test_documents_are_read_and_not_written(server, path):
         assert (answer.status_code, answer.headers["allow"]) == (405, "GET, HEAD")
     head = await server.http.head(path)
     assert head.status_code == (await server.get(path)).status_code
+
+
+@pytest.mark.attack("L-15")
+async def test_a_slash_at_the_end_is_the_same_endpoint_and_the_same_bucket(build):
+    """A redirect, as Starlette would answer, makes many clients drop a body or credentials."""
+    server = build(limit_token="6 + 1/h", limit_login_ip="off", limit_login_account_ip="off")
+    await server.auth.start()
+    await server.add_user("johndoe")
+    tokens = (await server.post("/token/", LOGIN)).json()
+    tokens = (await server.post("/auth/token//", LOGIN)).json()
+    refreshed = await server.post("/refresh-token/", {"refresh_token": tokens["refresh_token"]})
+    bearer = {"Authorization": f"Bearer {refreshed.json()['access_token']}"}
+    assert (await server.post("/revoke-token/", headers=bearer)).is_success
+    statuses = [
+        (await server.post(path, LOGIN)).status_code
+        for path in ("/token/", "/token", "/auth/token/") * 30
+    ]
+    first = statuses.index(429)
+    assert set(statuses[first:]) == {429}, "whatever the spelling, one bucket"
+    assert (await server.get("/.well-known/jwks.json/")).is_success
+
+
+async def test_an_app_keeps_its_own_route_behind_a_slash(build):
+    def prepare(app, auth) -> None:
+        tokens = APIRouter(prefix="/token", dependencies=[auth.public])
+
+        @tokens.get("/")
+        async def list_tokens() -> str:
+            return "the app's"
+
+        app.include_router(tokens)
+
+    server = build(prepare)
+    assert (await server.get("/token/")).json() == "the app's"
+    assert (await server.get("/token")).status_code == 405
 
 
 async def test_mounted_below_another_app(server):

@@ -103,16 +103,19 @@ def _describe(auth: Auth, app: FastAPI, requirement: Requirement) -> None:
 
 
 class _OwnPaths:
-    """Whether an app has a route of its own at one of these paths; asked once."""
+    """Whether an app's own route answers in our place: at one of these paths, or where only
+    a slash at the end makes the path one of ours. The app is asked once."""  # noqa: D205, D209
 
     def __init__(self, app: FastAPI, paths: tuple[str, ...]) -> None:
         self._app = app
         self._paths = paths
-        self._answer: bool | None = None
+        self._own: frozenset[str] | None = None
 
     def __call__(self, path: str) -> bool:
-        if path not in self._paths:
+        if path not in self._paths and not path.endswith("/"):
             return False
-        if self._answer is None:
-            self._answer = any(path in self._paths for path in audit.paths(self._app))
-        return self._answer
+        if self._own is None:
+            self._own = frozenset(audit.paths(self._app))
+        if path in self._paths:
+            return not self._own.isdisjoint(self._paths)
+        return path in self._own

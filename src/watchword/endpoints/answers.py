@@ -18,6 +18,7 @@ from watchword.errors import (
     NoToken,
     OAuthError,
     TooManyRequests,
+    WrongMethod,
 )
 from watchword.exchanges.bench import Entitlement
 
@@ -75,28 +76,31 @@ def refusal(error: OAuthError) -> Response:
     content: dict[str, Any] = {"error": error.code or "invalid_token"}
     if error.why:
         content["error_description"] = error.why
+    if isinstance(error, BadCredentials | TooManyRequests | Busy):
+        content["detail"] = error.why  # the tutorial's clients read it
+    if error.detail:
+        log.info("refused: %s", error.code, extra={"detail": error.detail})
+    return json(content, error.status, _headers(error))
+
+
+def _headers(error: OAuthError) -> dict[str, str]:
+    """What a client is told beside the code: how to authenticate, when to come back."""
     headers: dict[str, str] = {}
-    if isinstance(error, BadCredentials):  # the tutorial's clients read `detail`
-        content["detail"] = error.why
-        headers["WWW-Authenticate"] = "Bearer"
-    elif isinstance(error, NoToken):
+    if isinstance(error, BadCredentials | NoToken):
         headers["WWW-Authenticate"] = "Bearer"
     elif isinstance(error, InvalidClient) and error.challenge:
         headers["WWW-Authenticate"] = 'Basic realm="watchword"'
     elif error.status == 401 and error.code == "invalid_token":  # noqa: PLR2004
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
+    elif isinstance(error, WrongMethod):
+        headers["Allow"] = error.allow
     if error.retry_after is not None:
         headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
     if isinstance(error, TooManyRequests):
         headers["RateLimit-Limit"] = str(error.limit)
         headers["RateLimit-Remaining"] = "0"
         headers["RateLimit-Reset"] = str(max(1, math.ceil(error.reset)))
-        content["detail"] = error.why
-    elif isinstance(error, Busy):
-        content["detail"] = error.why
-    if error.detail:
-        log.info("refused: %s", error.code, extra={"detail": error.detail})
-    return json(content, error.status, headers)
+    return headers
 
 
 def cross_origin(response: Response, request: Request, origins: tuple[str, ...]) -> Response:

@@ -1,7 +1,8 @@
 """One route in front of the app's own: a table of exact paths, one look-up per request.
 
-Exact, so that no spelling of a path reaches an endpoint around its limits (attack
-row L-15). The routed path decides, never a URL rebuilt from headers (W-10).
+Exact but for slashes at the end, so that no spelling of a path reaches an endpoint
+around its limits (attack row L-15). The routed path decides, never a URL rebuilt from
+headers (W-10).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from starlette.types import Receive, Scope, Send
 
 from watchword.endpoints import answers
 from watchword.endpoints.token import caller_of
-from watchword.errors import Busy, OAuthError, TooManyRequests
+from watchword.errors import Busy, OAuthError, TooManyRequests, WrongMethod
 from watchword.events import LimitReached
 from watchword.exchanges.bench import Bench
 from watchword.seams import Unavailable
@@ -35,7 +36,7 @@ class Endpoints(BaseRoute):
         table: path -> method -> endpoint.
         bench: gives the bench, once it is ready.
         shared: paths that pages of registered origins may call.
-        yields: paths that an app's own route takes over when it has one.
+        yields: says of a path whether an app's own route takes it over.
     """
 
     def __init__(
@@ -56,9 +57,12 @@ class Endpoints(BaseRoute):
         if scope["type"] != "http":
             return Match.NONE, {}
         path = get_route_path(scope)
-        if path not in self.table or self._yields(path):
+        # Starlette would answer `/token/` with a redirect, and many clients that follow one
+        # leave the body of a POST or its credentials behind.
+        ours = path if path in self.table else path.rstrip("/")
+        if ours not in self.table or self._yields(path):
             return Match.NONE, {}
-        return Match.FULL, {"watchword.path": path}
+        return Match.FULL, {"watchword.path": ours}
 
     def url_path_for(self, name: str, /, **path_params: object) -> URLPath:
         """These have fixed paths and no names."""
@@ -83,7 +87,7 @@ class Endpoints(BaseRoute):
                 return answers.preflight(request, origins, allow)
             endpoint = methods.get(method)
             if endpoint is None:
-                return Response(status_code=405, headers={"Allow": allow})
+                raise WrongMethod(f"This endpoint takes {allow} only.", allow=allow)
             response = await endpoint(request, at)
         except OAuthError as error:
             if isinstance(error, TooManyRequests) and error.policy:

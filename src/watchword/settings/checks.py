@@ -149,7 +149,7 @@ def _check_secret(settings: Settings) -> None:
                 "SECRET is missing.",
                 why="it seals the signing keys; production makes none by itself, because every "
                 "process must have the same",
-                fix=f"watchword init, which writes one into .env; or set WATCHWORD_SECRET to: {make}",
+                fix=f"watchword init writes one into .env; or set WATCHWORD_SECRET to: {make}",
             )
         reason = weakness(secret)
         if reason is not None:
