@@ -48,8 +48,7 @@ class Users(Protocol):
         ...
 
     async def password_is(self, account: Account | None, password: str) -> bool:
-        """Whether the password is right. `None` means nobody by that login: do the same
-        work and say no, so that time tells nothing."""  # noqa: D205, D209
+        """Whether it is right. For `None`, nobody, the same work is done: time tells nothing."""
         ...
 
 
@@ -250,8 +249,7 @@ class Store(Protocol):
     async def set_password(
         self, user_id: str, new: str, now: float, *, instead_of: str | None = None
     ) -> bool:
-        """With `instead_of`, only if that is still the stored hash (an upgrade never undoes a
-        change). Without, every grant of the user ends."""  # noqa: D205, D209
+        """Every grant of the user ends; with `instead_of` none, and only that hash is replaced."""
         ...
 
     async def set_disabled(self, user_id: str, now: float, *, disabled: bool) -> bool: ...
@@ -278,6 +276,10 @@ class Store(Protocol):
     async def revoke_user(self, user_id: str, now: float) -> bool: ...
     async def revoke_client(self, client_id: str, now: float) -> bool: ...
     async def revoke_token(self, jti: str, expires_at: float, now: float) -> bool: ...
+
+    # take: things that work once; a kind never answers for another
+    async def put_once(self, kind: str, key: bytes, payload: str, expires_at: float) -> None: ...
+    async def take_once(self, kind: str, key: bytes, now: float) -> str | None: ...
 
     # take: keys
     async def add_key(

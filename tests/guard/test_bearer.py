@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from watchword.crypto.tickets import PREFIX
 from watchword.errors import (
     Busy,
     InsufficientScope,
@@ -12,7 +13,7 @@ from watchword.errors import (
     NoToken,
     StaleLogin,
 )
-from watchword.guard.bearer import SUBPROTOCOL, challenge, token_of
+from watchword.guard.bearer import SUBPROTOCOL, challenge, ticket_of, token_of
 
 
 def scope(*headers: bytes, query: bytes = b"", subprotocols: tuple[str, ...] = ()) -> dict:
@@ -135,3 +136,83 @@ def test_a_server_that_is_busy_asks_for_no_credentials() -> None:
     made = challenge(Busy("later", retry_after=0.2), scopes=("a",))
     assert made.status_code == 503 and made.headers["Retry-After"] == "1"
     assert "WWW-Authenticate" not in made.headers and "scope" not in made.body
+
+
+# --- tickets ---
+
+STREAM = (b"accept", b"text/event-stream")
+
+
+def opening(
+    query: bytes, *headers: tuple[bytes, bytes], method: str = "", offered: tuple[str, ...] = ()
+) -> dict:
+    """A WebSocket, or a request where a method is given."""
+    kind = {"type": "http", "method": method} if method else {"type": "websocket"}
+    return {**kind, "headers": headers, "query_string": query, "subprotocols": list(offered)}
+
+
+@pytest.mark.parametrize("query", [b"ticket=wwt_x", b"a=1&ticket=wwt_x", b"ticket=wwt_x&a=1"])
+def test_a_ticket_comes_with_a_socket_or_an_event_stream(query) -> None:
+    assert ticket_of(opening(query)) == "wwt_x"
+    assert ticket_of(opening(query, offered=("chat",))) == "wwt_x"
+    for accepted in (b"text/event-stream", b"Text/Event-Stream;q=1", b"*/*, text/event-stream"):
+        assert ticket_of(opening(query, (b"accept", accepted), method="GET")) == "wwt_x"
+
+
+@pytest.mark.parametrize(
+    "query",
+    [b"", b"ticket=", b"ticket=42", b"ticket=gs_1", b"x=ticket=wwt_x", b"tickets=wwt_x",
+     b"Ticket=wwt_x", b"a=1;ticket=wwt_x", b"ticket=%77wt_x", b"%74icket=wwt_x", b"\xff"],
+)  # fmt: skip
+def test_an_app_has_parameters_of_its_own(query) -> None:
+    assert ticket_of(opening(query)) is None
+    assert ticket_of(opening(query, (b"authorization", b"Bearer x"), method="POST")) is None
+
+
+@pytest.mark.attack("J-35")
+@pytest.mark.parametrize(
+    ("query", "header", "offered"),
+    [
+        (b"ticket=wwt_x", b"Bearer abc", ()),
+        (b"ticket=wwt_x", b"Basic eDp5", ()),
+        (b"ticket=wwt_x", b"", ()),
+        (b"ticket=wwt_x", None, (SUBPROTOCOL + "abc",)),
+        (b"ticket=wwt_x&access_token=abc", None, ()),
+        (b"access_token=abc&ticket=wwt_x", None, ()),
+        (b"ticket=wwt_x&ticket=wwt_x", None, ()),
+        (b"ticket=wwt_x&ticket=wwt_y", None, ()),
+    ],
+)
+def test_a_ticket_beside_another_credential_is_refused(query, header, offered) -> None:
+    headers = [] if header is None else [(b"authorization", header)]
+    for scope in (
+        opening(query, *headers, offered=offered),
+        opening(query, STREAM, *headers, method="GET", offered=offered),
+    ):
+        with pytest.raises(InvalidRequest, match="beside another"):
+            ticket_of(scope)
+
+
+@pytest.mark.parametrize(
+    ("method", "accept"),
+    [
+        ("POST", b"text/event-stream"),
+        ("HEAD", b"text/event-stream"),
+        ("DELETE", b"text/event-stream"),
+        ("GET", b"*/*"),
+        ("GET", b"text/html,application/xhtml+xml,*/*;q=0.8"),
+        ("GET", b"image/avif,image/webp,*/*"),
+        ("GET", b"text/*"),
+        ("GET", b"application/json, text/event-streams"),
+        ("GET", b""),
+        ("GET", None),
+    ],
+)
+def test_a_ticket_opens_nothing_else(method, accept) -> None:
+    headers = [] if accept is None else [(b"accept", accept)]
+    with pytest.raises(InvalidRequest, match="only"):
+        ticket_of(opening(b"ticket=wwt_x", *headers, method=method))
+
+
+def test_a_ticket_of_ours_is_spelt_so() -> None:
+    assert ticket_of(opening(f"ticket={PREFIX}x".encode())) == f"{PREFIX}x"

@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING, Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watchword.endpoints import answers, docs, introspect, me, openapi, revoke, token, wellknown
+from watchword.endpoints import (
+    answers,
+    docs,
+    introspect,
+    me,
+    openapi,
+    revoke,
+    ticket,
+    token,
+    wellknown,
+)
 from watchword.endpoints.routing import Endpoint, Endpoints
 from watchword.errors import InvalidToken
 from watchword.exchanges.bench import Bench
@@ -35,7 +45,8 @@ def mount(auth: Auth, app: FastAPI, requirement: Requirement) -> None:
     table = _table(auth, requirement)
     shown = settings.docs if settings.docs is not None else settings.is_development
     table |= docs.table(app, f"{settings.prefix}/static", shown=shown)
-    shared = frozenset(path for path in table if "token" in path or "revoke" in path)
+    ours = ("token", "ticket", "revoke")
+    shared = frozenset(path for path in table if any(word in path for word in ours))
     endpoints = Endpoints(table, auth.ready, shared=shared, yields=_OwnPaths(app, ME))
     app.router.routes.insert(0, endpoints)
     _describe(auth, app, requirement)
@@ -48,6 +59,7 @@ def _table(auth: Auth, requirement: Requirement) -> dict[str, dict[str, Endpoint
         f"{prefix}/token": {"POST": token.token},
         f"{prefix}/revoke": {"POST": revoke.revoke},
         f"{prefix}/introspect": {"POST": introspect.introspect},
+        f"{prefix}/ticket": {"POST": _ticket(requirement)},
         wellknown.JWKS: {"GET": wellknown.jwks},
     }
     for document in (wellknown.OPENID, wellknown.OAUTH):
@@ -78,6 +90,13 @@ def _me(requirement: Requirement) -> Endpoint:
         return answers.json(me.described(account))
 
     return who
+
+
+def _ticket(requirement: Requirement) -> Endpoint:
+    async def minted(request: Request, at: Bench) -> Response:
+        return await ticket.ticket(request, at, requirement.decisions.token_of)
+
+    return minted
 
 
 def _describe(auth: Auth, app: FastAPI, requirement: Requirement) -> None:

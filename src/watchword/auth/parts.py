@@ -11,6 +11,7 @@ from watchword.crypto.jose import KeySet
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import derive
+from watchword.crypto.tickets import Tickets
 from watchword.errors import ConfigError
 from watchword.events import Events
 from watchword.exchanges import client_credentials, password, refresh_token
@@ -115,6 +116,7 @@ def built(settings: Settings, given: Given) -> Parts:
         signing=signing,
         settings=settings,
         refresh_tokens=RefreshTokens(settings.secrets),
+        tickets=Tickets(settings.secrets),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         exchanges=_exchanges(settings),
         now=given.now,

@@ -67,9 +67,27 @@ def paths(*, first_party: bool, password: bool, prefix: str) -> dict[str, Any]:
         answer="access_token, token_type, expires_in, scope, and mostly refresh_token",
         refusals=("400", "401", "429", "503"),
     )
-    found = {f"{prefix}/token": {"post": token}}
+    found = {
+        f"{prefix}/token": {"post": token},
+        f"{prefix}/ticket": {
+            "post": {
+                **_operation(
+                    "Get a ticket for a WebSocket or an event stream",
+                    "For what a browser opens without headers. The URL with `?ticket=` opens "
+                    "once, within `expires_in` seconds, what the bearer token of this request "
+                    "opens.",
+                    {},
+                    [],
+                    answer="ticket, expires_in",
+                    refusals=("400", "401", "429", "503"),
+                ),
+                "security": [{"Watchword": []}],
+            }
+        },
+    }
     if first_party:
-        found = {
+        del found[f"{prefix}/token"]  # the same under a shorter name
+        found |= {
             "/token": {"post": token},
             "/refresh-token": {
                 "post": _operation(

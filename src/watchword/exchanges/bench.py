@@ -9,6 +9,7 @@ from typing import Any, Protocol
 from watchword.clients import Clients
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import Secret
+from watchword.crypto.tickets import Tickets
 from watchword.events import Events
 from watchword.limits import Limits
 from watchword.rules.access import AccessToken
@@ -72,6 +73,7 @@ class Bench:
     signing: Signing
     settings: Settings
     refresh_tokens: RefreshTokens
+    tickets: Tickets
     proxies: TrustedProxies
     exchanges: Mapping[str, Exchange]
     now: Callable[[], float]

@@ -23,6 +23,9 @@ SUBPROTOCOL = "watchword.bearer."  # how browsers send a token when opening a We
 _SCHEME = re.compile(rb"(?i)bearer +")
 _TOKEN = re.compile(rb"[A-Za-z0-9._~+/-]+=*")  # b64token, RFC 6750 section 2.1
 _IN_QUERY = re.compile(rb"(?:^|&)access_token=")
+# Only what is spelt like one (crypto/tickets.py): an app may have a `ticket` of its own.
+_TICKET = re.compile(rb"(?:^|&)ticket=(wwt_[^&]*)")
+_EVENT_STREAM = b"text/event-stream"
 _UNQUOTABLE = re.compile(r"[^\x20-\x21\x23-\x5b\x5d-\x7e]")
 
 
@@ -72,6 +75,35 @@ def plain_token(scope: Mapping[str, Any]) -> bytes | None:
     if found is None or scope.get("query_string") or scope.get("subprotocols"):
         return None
     return found[7:] if found[:7] == b"Bearer " else None
+
+
+def ticket_of(scope: Mapping[str, Any]) -> str | None:
+    """The ticket in the URL of what a browser opens without headers of the page's choice.
+
+    Raises:
+        InvalidRequest: it came twice, beside another credential, or with any other request.
+    """
+    found = _TICKET.findall(scope.get("query_string", b""))
+    if not found:
+        return None
+    named = {name for name, _ in scope["headers"]}
+    offered = any(protocol.startswith(SUBPROTOCOL) for protocol in scope.get("subprotocols", ()))
+    alone = not (offered or b"authorization" in named or _IN_QUERY.search(scope["query_string"]))
+    if len(found) > 1 or not alone:
+        raise InvalidRequest("A ticket was sent beside another credential.")
+    if scope["type"] != "websocket" and not _is_event_stream(scope):
+        raise InvalidRequest("A ticket opens WebSockets and event streams only.")
+    return str(found[0].decode("latin-1"))
+
+
+def _is_event_stream(scope: Mapping[str, Any]) -> bool:
+    """Whether this is what an EventSource sends: a GET that accepts its type (HTML section 9.2.2).
+
+    So a link, an image or a form with a ticket in its URL opens nothing.
+    """
+    accepted = b",".join(value for name, value in scope["headers"] if name == b"accept")
+    kinds = (kind.partition(b";")[0].strip().lower() for kind in accepted.split(b","))
+    return scope["method"] == "GET" and _EVENT_STREAM in kinds
 
 
 def _in_subprotocol(scope: Mapping[str, Any]) -> str:

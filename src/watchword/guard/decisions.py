@@ -17,7 +17,7 @@ from watchword.guard.bearer import Challenge, challenge, plain_token
 from watchword.guard.freshness import Freshness, Stale, asks_for_position, position_in
 from watchword.guard.revocations import Revocations, Wake
 from watchword.guard.stale import Verify, WhenStale
-from watchword.guard.tickets import Redeem, presented
+from watchword.guard.tickets import BEHIND, Redeem, presented
 from watchword.rules.access import AccessToken
 from watchword.seams import Unavailable
 
@@ -198,7 +198,8 @@ class Decisions:
                 f"or change what {where} requires."
             )
         if refusal.code == "invalid_token":
-            return f"{refusal.detail or 'refused'}. Try: watchword explain TOKEN"
+            known = "another ticket" if BEHIND in scope else "watchword explain TOKEN"
+            return f"{refusal.detail or 'refused'}. Try: {known}"
         if not refusal.code:
             return "Send the header: Authorization: Bearer <access_token>; POST /token gives one."
         return refusal.detail
