@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import httpx2
+import psycopg
 import pytest
 from fastapi import FastAPI
 from pg import PostgresServer
+from vk import Valkey
 
 from watchword import AccessToken, Account, Auth
 from watchword.crypto.secrets import fresh
@@ -21,8 +23,12 @@ from watchword.events import Event
 from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, StoredUser
+from watchword.store import schema
+from watchword.store.databases import driver_of
 
 ISSUER = "http://localhost:8000"
+# Every test that builds a server runs on another database when this says so.
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 _databases = itertools.count(1)
 SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
 
@@ -39,6 +45,65 @@ def postgres() -> Iterator[PostgresServer]:
 def postgres_url(postgres: PostgresServer) -> str:
     """An empty database."""
     return postgres.database(f"t{next(_databases)}_{os.getpid()}")
+
+
+@pytest.fixture(scope="session")
+def template(postgres: PostgresServer) -> str:
+    """A database with the newest schema, to be copied."""
+    name = f"template_{os.getpid()}"
+    driver = driver_of(postgres.database(name))
+    schema.prepare(driver, upgrade=False)
+    driver.close()
+    return name
+
+
+@pytest.fixture
+def database_url(request: pytest.FixtureRequest) -> Callable[[], str]:
+    """Makes an empty database of the kind that this run is for, and tells where it is."""
+    if DATABASE == "sqlite":
+        return lambda: "sqlite:///:memory:"
+    server: PostgresServer = request.getfixturevalue("postgres")
+    template: str = request.getfixturevalue("template")
+    return lambda: server.database(f"t{next(_databases)}_{os.getpid()}", template=template)
+
+
+@pytest.fixture(scope="session")
+def one_valkey() -> Iterator[Valkey]:
+    """One Valkey for the whole run; those who stop it start their own."""
+    server = Valkey()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def valkey(one_valkey: Valkey) -> Valkey:
+    """An empty Valkey that knows no script."""
+    one_valkey.do("FLUSHALL")
+    one_valkey.do("SCRIPT", "FLUSH")
+    return one_valkey
+
+
+class Row(tuple[Any, ...]):
+    """A row as SQLite's: by number or by name."""
+
+    names: dict[str, int]
+
+    def __getitem__(self, which: Any) -> Any:
+        return super().__getitem__(self.names[which] if isinstance(which, str) else which)
+
+    def keys(self) -> list[str]:
+        return list(self.names)
+
+
+def _row(cursor: Any) -> Callable[[Any], Row]:
+    names = {column.name: n for n, column in enumerate(cursor.description or ())}
+
+    def made(values: Any) -> Row:
+        row = Row(values)
+        row.names = names
+        return row
+
+    return made
 
 
 class Clock:
@@ -150,7 +215,12 @@ class Server:
         return [event for event in self.events if event.kind == kind]
 
     def rows(self, sql: str, *values: Any) -> list[Any]:
-        return self.auth.driver.connection.execute(sql, values).fetchall()
+        """Behind the server's back."""
+        if self.auth.driver.is_local:
+            return self.auth.driver.connection.execute(sql, values).fetchall()
+        with psycopg.connect(self.auth.driver.conninfo, row_factory=_row) as connection:
+            found = connection.execute(sql.replace("?", "%s"), values)
+            return found.fetchall() if found.description else []
 
     def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table but the audit trail: what a refusal must leave as it was."""
@@ -173,7 +243,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def build() -> AsyncIterator["Build"]:
+async def build(database_url: Callable[[], str]) -> AsyncIterator["Build"]:
     """Builds servers; every keyword is a keyword of `Auth`, but `loaders`: called with app and
     auth before the first route, where an app's user loader stands."""
     made: list[Server] = []
@@ -186,7 +256,7 @@ async def build() -> AsyncIterator["Build"]:
             "env": "development",
             "issuer": ISSUER,
             "secret": SECRET,
-            "database_url": "sqlite:///:memory:",
+            "database_url": options.pop("database_url", None) or database_url(),
             "scopes": SCOPES,
             "hash_memory_kib": 64,
             "hash_passes": 1,

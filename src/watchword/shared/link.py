@@ -1,0 +1,202 @@
+"""The connection to Redis: asked within a deadline, dropped at the first fault, left to rest.
+
+A fault says nothing good about the other connections of the same client, so all of them
+go: a half-dead server, a demoted primary or a changed address is met at most once. For
+a second after that nobody waits for it, and then one goes and looks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+from watchword.errors import WatchwordError
+from watchword.shared.address import Address
+from watchword.shared.clients import Clients, Made
+
+_log = logging.getLogger("watchword.shared")
+T = TypeVar("T")
+
+_REST = 1.0  # seconds nobody asks after a fault: each try costs a caller the deadline
+_SILENCE = 60.0  # seconds between two complaints
+_OPENING = 2.0  # seconds for opening a client, in which nobody waits longer than the deadline
+_CLOSING = 1.0  # seconds for closing one
+_SEATS = 32  # connections of a process
+
+
+class Fault(WatchwordError):
+    """Redis could not be asked, or did not answer as it should."""
+
+
+class Shared:
+    """Redis as one process reaches it; nothing is opened before the first use.
+
+    Args:
+        url: where it is; see `Address`.
+        timeout: seconds after which an answer is no longer waited for.
+
+    Raises:
+        ConfigError: the URL is of no known form, or the package is not installed.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 0.1) -> None:
+        self.address = Address.parse(url)
+        self._clients = Clients(self.address)
+        self._timeout = timeout
+        self._client: _Client | None = None
+        self._closing: set[asyncio.Task[None]] = set()
+        self._rests_until = 0.0
+        self._failing = False
+        self._told_at: float | None = None
+        self._told = False
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether keys are spread over several servers, so that a command has one key."""
+        return self.address.kind == "cluster"
+
+    async def run(self, work: Callable[[Any], Awaitable[T]]) -> T:
+        """Let `work` speak to the client, within the deadline.
+
+        Raises:
+            Fault: it failed, or failed a moment ago. What was asked may have been done.
+        """
+        now = asyncio.get_running_loop().time()
+        if now < self._rests_until:
+            raise Fault("it failed a moment ago")
+        if self._failing:
+            self._rests_until = now + _REST  # one goes and looks; the others need not wait
+        client = self._opened()
+        try:
+            async with asyncio.timeout(self._timeout), client.seat():
+                answer = await work(client.redis)
+        except Exception as fault:  # noqa: BLE001 - whatever it is, logins go on without it
+            raise self._failed(client, fault) from None
+        if self._failing:
+            self._works_again()
+        return answer
+
+    def plain(self) -> Made:
+        """A client of one server, for whoever listens or looks; the caller closes it."""
+        return self._clients.plain()
+
+    async def aclose(self) -> None:
+        """Close every connection; a later use opens new ones."""
+        self._drop(self._client)
+        loop = asyncio.get_running_loop()
+        while ours := [task for task in self._closing if task.get_loop() is loop]:
+            await asyncio.wait(ours)
+
+    def fault(self, error: Exception) -> Fault:
+        """What went wrong, in words fit for a log."""
+        return Fault(self.address.without_secrets(f"{type(error).__name__}: {error}"))
+
+    def tell(self, fault: Fault, meanwhile: str) -> None:
+        """Say in the log what failed, once a minute, and what happens until it works again."""
+        now = asyncio.get_running_loop().time()
+        if self._told_at is not None and now - self._told_at < _SILENCE:
+            return
+        self._told_at, self._told = now, True
+        _log.warning(
+            "Redis at %s fails (%s); until it works again, %s", self.address, fault, meanwhile
+        )
+
+    def _opened(self) -> _Client:
+        loop = asyncio.get_running_loop()
+        if self._client is None or self._client.loop is not loop:
+            # Connections belong to their loop; one that ended takes its own along.
+            self._client = _Client(loop, self._clients.make(), self._closing)
+        return self._client
+
+    def _failed(self, client: _Client, error: Exception) -> Fault:
+        self._failing = True
+        self._rests_until = asyncio.get_running_loop().time() + _REST
+        if isinstance(error, TimeoutError) and not str(error):
+            error = TimeoutError(f"no answer within {self._timeout * 1000:.0f} ms")
+        if client.has_opened:  # else it goes on opening, for whoever looks next
+            self._drop(client)
+        fault = self.fault(error)
+        self.tell(fault, "each process counts for itself at half the budget")
+        return fault
+
+    def _works_again(self) -> None:
+        self._failing, self._rests_until = False, 0.0
+        if self._told:
+            self._told = False
+            _log.warning("Redis at %s works again", self.address)
+
+    def _drop(self, client: _Client | None) -> None:
+        if client is not None:
+            client.retire()
+        if self._client is client:
+            self._client = None
+
+
+class _Client:
+    """One client of redis-py with all its connections, closed when its last user has left."""
+
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        made: Made,
+        closing: set[asyncio.Task[None]],
+    ) -> None:
+        self.loop = loop
+        self.redis = made.redis
+        self._close: Callable[[], Awaitable[object]] | None = made.close
+        self._closing = closing
+        self._seats = asyncio.Semaphore(_SEATS)
+        self._users = 0
+        self._retired = False
+        self._opening = loop.create_task(_outcome(made.open))
+
+    @property
+    def has_opened(self) -> bool:
+        """Whether opening has come to an end, good or bad."""
+        return self._opening.done()
+
+    @asynccontextmanager
+    async def seat(self) -> AsyncIterator[None]:
+        """A turn at one of its connections."""
+        self._users += 1
+        try:
+            # Opening goes on when this caller's time is up.
+            if (fault := await asyncio.shield(self._opening)) is not None:
+                raise fault
+            async with self._seats:
+                yield
+        finally:
+            self._users -= 1
+            self._close_if_left()
+
+    def retire(self) -> None:
+        """Nobody new comes."""
+        self._retired = True
+        self._close_if_left()
+
+    def _close_if_left(self) -> None:
+        if self._retired and not self._users and self._close is not None:
+            task = self.loop.create_task(self._end(self._close))
+            self._close = None
+            self._closing.add(task)
+            task.add_done_callback(self._closing.discard)
+
+    async def _end(self, close: Callable[[], Awaitable[object]]) -> None:
+        self._opening.cancel()
+        with suppress(asyncio.CancelledError):
+            await self._opening
+        with suppress(Exception):
+            async with asyncio.timeout(_CLOSING):
+                await close()
+
+
+async def _outcome(open_: Callable[[], Awaitable[object]]) -> Exception | None:
+    try:
+        async with asyncio.timeout(_OPENING):
+            await open_()
+    except Exception as fault:  # noqa: BLE001 - raised to whoever waits for it
+        return fault
+    return None
