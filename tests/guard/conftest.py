@@ -11,8 +11,11 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 
+from watchword.auth import parts
 from watchword.crypto import jose
 from watchword.crypto.jwk import SigningKey, new_private_key
+from watchword.guard.following import Follower
+from watchword.seams import Tail, Unavailable
 
 NOW = 1_800_000_000.0
 
@@ -102,3 +105,47 @@ def ask() -> Callable[..., Any]:
             return await c.request(method, path, headers=headers, **more)
 
     return send
+
+
+# --- a server whose guards follow its log as across a network ---
+
+
+class Cable:
+    """What lies between a guard and the log: cut, slow, or asked by somebody."""
+
+    def __init__(self, store: Any) -> None:
+        self.store = store
+        self.cut = False
+        self.polls = 0
+        self.time = 1000.0  # the followers' monotonic clock
+
+    async def tail(self, after: int, epoch: int) -> Tail:
+        self.polls += 1
+        if self.cut:
+            raise Unavailable("the cable is cut")
+        return await self.store.tail(after, epoch)
+
+    def clock(self) -> float:
+        return self.time
+
+    def pause(self, seconds: float) -> None:
+        """Nobody polls meanwhile: the process stood still."""
+        self.time += seconds
+
+
+@pytest.fixture
+def following(build, monkeypatch) -> Callable[..., tuple[Any, Cable]]:
+    """Builds servers as `build` does, and returns the cable as well."""
+
+    def make(prepare: Any = None, **options: Any) -> tuple[Any, Cable]:
+        cables: list[Cable] = []
+
+        def follower(store: Any, *_: Any, **__: Any) -> Follower:
+            cables.append(Cable(store))
+            return Follower(cables[-1], max_stale=2.0, monotonic=cables[-1].clock)
+
+        monkeypatch.setattr(parts, "_revocations", follower)
+        server = build(prepare, **options)
+        return server, cables[0]
+
+    return make
