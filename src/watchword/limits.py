@@ -108,18 +108,23 @@ class Fallback:
     Args:
         primary: the counters to use while they work.
         faults: the exceptions by which they say that they do not.
+        rest: seconds they are left alone then; 0 for those who see to that themselves,
+            and tell of their own faults.
     """
 
-    def __init__(self, primary: Counters, faults: tuple[type[Exception], ...]) -> None:
+    def __init__(
+        self, primary: Counters, faults: tuple[type[Exception], ...], *, rest: float = _REST
+    ) -> None:
         self._primary = primary
         self._faults = faults
+        self._rest = rest
         self._spare = ProcessCounters()
         self._failed_at: float | None = None
         self._told_at: float | None = None
 
     async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
         """Ask each bucket for one unit, in order until one refuses; never raises `faults`."""
-        if not _within(_REST, self._failed_at, now):
+        if not _within(self._rest, self._failed_at, now):
             if self._failed_at is not None:
                 self._failed_at = now  # one goes and looks; the others need not wait for it
             try:
@@ -140,7 +145,7 @@ class Fallback:
                 await self._primary.reset(keys)
 
     def _complain(self, fault: Exception, now: float) -> None:
-        if not _within(_SILENCE, self._told_at, now):
+        if self._rest and not _within(_SILENCE, self._told_at, now):
             self._told_at = now
             _log.warning(
                 "rate-limit counters fail (%s: %s); counting in this process at half the budget",

@@ -36,7 +36,6 @@ from watchword.rules.scopes import Scopes
 from watchword.seams import Account, ClaimsContext, LoginContext, Users
 from watchword.store import schema
 from watchword.store.adopted import SQLAlchemyUsers
-from watchword.store.counters import SqliteCounters
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -122,7 +121,8 @@ class Auth(Guard):
     def _use(self, parts: Parts) -> None:
         self.driver, self.store, self.users = parts.driver, parts.store, parts.users
         self.passwords, self.signing = parts.passwords, parts.signing
-        self.revocations, self.counters = parts.revocations, parts.counters
+        self.revocations, self.shared = parts.revocations, parts.shared
+        self._counting = parts.counting
         self._keys = parts.keys
         self._verifiers = (parts.verifier,)
         self._bench = parts.bench
@@ -194,8 +194,7 @@ class Auth(Guard):
         now = self.now()
         self.revocations.forget(now)
         await self.store.sweep(now)
-        if isinstance(self.counters, SqliteCounters):
-            await asyncio.to_thread(self.counters.sweep, now)
+        await self._counting.sweep(now)
         await self.signing.prepare()
 
     def close(self) -> None:
@@ -205,8 +204,7 @@ class Auth(Guard):
             return  # what is in memory outlives the lifespans of the app within one test
         self.revocations.close()
         self.driver.close()
-        if isinstance(self.counters, SqliteCounters):
-            self.counters.close()
+        self._counting.close()
         self._started, self._decisions.recall = False, None
 
     in_memory = in_memory

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from watchword.auth.counting import Counting, counting_of, shared_of
 from watchword.clients import Clients
 from watchword.crypto.jose import KeySet
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.crypto.refresh_tokens import RefreshTokens
-from watchword.crypto.secrets import derive
 from watchword.crypto.tickets import Tickets
 from watchword.errors import ConfigError
 from watchword.events import Events
@@ -18,7 +18,6 @@ from watchword.exchanges import client_credentials, password, refresh_token
 from watchword.exchanges.bench import Bench, Exchange
 from watchword.guard.revocations import Revocations
 from watchword.guard.verifier import Verifier
-from watchword.limits import Fallback, Limit, Limits, ProcessCounters
 from watchword.rules import claims
 from watchword.rules.access import AccessToken, Expectation
 from watchword.rules.forwarded import TrustedProxies
@@ -26,9 +25,9 @@ from watchword.rules.revoking import LONGEST_LIFE
 from watchword.rules.scopes import Scopes, expanded, well_formed
 from watchword.seams import Account, Unavailable, Users
 from watchword.settings import Settings
+from watchword.shared import Shared
 from watchword.signing import Signing
 from watchword.store.adopted import SQLAlchemyUsers
-from watchword.store.counters import FAULTS, SqliteCounters
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
 from watchword.store.users import BuiltinUsers
@@ -67,7 +66,8 @@ class Parts:
     signing: Signing
     revocations: Revocations
     keys: OwnKeys
-    counters: SqliteCounters | ProcessCounters
+    shared: Shared | None
+    counting: Counting
     verifier: Verifier  # of tokens for this resource
     anywhere: Verifier  # of any token of this issuer, for those who judge the audience themselves
     bench: Bench
@@ -89,7 +89,8 @@ def built(settings: Settings, given: Given) -> Parts:
     users = given.users or BuiltinUsers(store, passwords, given.now)
     if isinstance(users, SQLAlchemyUsers):
         users.bind(store, passwords, given.now)
-    counters = _counters(settings, driver)
+    shared = shared_of(settings)
+    counting = counting_of(settings, driver, shared)
 
     def verifier(audience: str | None) -> Verifier:
         expected = Expectation(settings.issuer, audience)
@@ -111,7 +112,7 @@ def built(settings: Settings, given: Given) -> Parts:
         store=store,
         clients=Clients(store.client, changes),
         users=users,
-        limits=_limits(settings, counters),
+        limits=counting.limits,
         events=given.events,
         signing=signing,
         settings=settings,
@@ -133,7 +134,8 @@ def built(settings: Settings, given: Given) -> Parts:
         signing=signing,
         revocations=revocations,
         keys=keys,
-        counters=counters,
+        shared=shared,
+        counting=counting,
         verifier=verifier(settings.audience),
         anywhere=anywhere,
         bench=bench,
@@ -165,40 +167,6 @@ def _exchanges(settings: Settings) -> dict[str, Exchange]:
     if not settings.strict:
         found["password"] = password.redeem
     return found
-
-
-def _counters(settings: Settings, driver: Sqlite) -> SqliteCounters | ProcessCounters:
-    if settings.limit_backend == "memory" or driver.in_memory:
-        return ProcessCounters()
-    return SqliteCounters(f"{settings.database_path}-limits")
-
-
-_OF_PLACES = ("login_ip", "login_wide", "token")
-
-
-def _limits(settings: Settings, counters: SqliteCounters | ProcessCounters) -> Limits:
-    texts = {
-        "login_account_ip": settings.limit_login_account_ip,
-        "login_ip": settings.limit_login_ip,
-        "login_wide": settings.limit_login_wide,
-        "login_account": settings.limit_login_account,
-        "token": settings.limit_token,
-    }
-    policies = {}
-    for name, text in texts.items():
-        try:
-            limit = Limit.parse(text)
-        except ValueError as error:
-            raise ConfigError(
-                f"LIMIT_{name.upper()} is not a limit.", why=str(error), fix="5 + 1/min"
-            ) from error
-        if settings.is_development and name in _OF_PLACES and not limit.off:
-            # One person's machine shares one address; the account's limit stays as it is.
-            limit = Limit(limit.burst * 10, limit.interval / 10)
-        policies[name] = limit
-    return Limits(
-        Fallback(counters, FAULTS), policies, secret=derive(settings.secret, "limit keys")
-    )
 
 
 class OwnKeys:

@@ -39,6 +39,8 @@ def in_memory(
     self.settings = self.settings.model_copy(
         update={
             "database_url": "sqlite:///:memory:",
+            "redis_url": "",
+            "limit_backend": "memory",
             "secret": secret or self.settings.secret,
             "hash_memory_kib": 64,  # nobody attacks these hashes
             "hash_passes": 1,

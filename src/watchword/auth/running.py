@@ -29,6 +29,8 @@ def live_with(app: FastAPI, auth: Auth) -> None:
     @asynccontextmanager
     async def lifespan(of: Any) -> AsyncIterator[Any]:
         await auth.start()
+        if auth.shared is not None:
+            await auth.shared.greet()
         tidying = asyncio.create_task(_tidy_forever(auth))
         try:
             async with inner(of) as state:
@@ -37,6 +39,8 @@ def live_with(app: FastAPI, auth: Auth) -> None:
             tidying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await tidying
+            if auth.shared is not None:
+                await auth.shared.aclose()
             auth.close()
 
     app.router.lifespan_context = lifespan

@@ -47,6 +47,12 @@ def checked(settings: Settings) -> Settings:
             why="good tokens would be refused after a rotation",
             fix="set WATCHWORD_KEY_OVERLAP=7d",
         )
+    if settings.limit_backend == "redis" and not settings.redis_url:
+        raise ConfigError(
+            "LIMIT_BACKEND is redis, and there is no REDIS_URL.",
+            why="attempts would be counted nowhere",
+            fix="set WATCHWORD_REDIS_URL=redis://localhost:6379/0",
+        )
     _check_issuer(settings)
     _check_origins(settings)
     _check_secret(settings)

@@ -208,8 +208,27 @@ class Settings(BaseSettings):
         "token, revocation and introspection requests from one address",
         group="limits",
     )
-    limit_backend: Literal["db", "memory"] = option(
-        "db", "counters beside the database are shared by all workers of a machine", group="limits"
+    limit_backend: Literal["auto", "redis", "db", "memory"] = option(
+        "auto",
+        "where attempts are counted: in Redis if there is a redis_url, else in or beside the "
+        "database; memory is for one process",
+        group="limits",
+    )
+
+    # --- redis ---
+    redis_url: str = option(
+        "",
+        "Redis or Valkey, for limits that all machines share; it may be away at any time: "
+        "redis://, rediss://, unix://, redis+sentinel:// or redis+cluster://",
+        group="redis",
+        repr=False,
+    )
+    redis_timeout: Seconds = option(
+        0.1,
+        "an answer that takes longer is not waited for; the process counts for itself then",
+        group="redis",
+        ge=0.01,
+        le=5,
     )
 
     # --- operation ---
@@ -253,6 +272,13 @@ class Settings(BaseSettings):
     def strict(self) -> bool:
         """Whether the password grant is off, as RFC 9700 section 2.4 wants it."""
         return self.password_login == "off"  # noqa: S105
+
+    @property
+    def counts_in(self) -> Literal["redis", "db", "memory"]:
+        """Where attempts are counted."""
+        if self.limit_backend == "auto":
+            return "redis" if self.redis_url else "db"
+        return self.limit_backend
 
     @property
     def audience(self) -> str:

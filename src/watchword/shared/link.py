@@ -23,6 +23,7 @@ T = TypeVar("T")
 _REST = 1.0  # seconds nobody asks after a fault: each try costs a caller the deadline
 _SILENCE = 60.0  # seconds between two complaints
 _OPENING = 2.0  # seconds for opening a client, in which nobody waits longer than the deadline
+_GREETING = 1.0  # seconds that a start waits for it
 _CLOSING = 1.0  # seconds for closing one
 _SEATS = 32  # connections of a process
 
@@ -78,6 +79,12 @@ class Shared:
         if self._failing:
             self._works_again()
         return answer
+
+    async def greet(self) -> None:
+        """Open it before anybody waits for it; what fails is told, and stops nothing."""
+        await self._opened().opened(_GREETING)
+        with suppress(Fault):
+            await self.run(_nothing)
 
     def plain(self) -> Made:
         """A client of one server, for whoever listens or looks; the caller closes it."""
@@ -158,6 +165,10 @@ class _Client:
         """Whether opening has come to an end, good or bad."""
         return self._opening.done()
 
+    async def opened(self, within: float) -> None:
+        """Wait until opening has come to an end, but not for long."""
+        await asyncio.wait([self._opening], timeout=within)
+
     @asynccontextmanager
     async def seat(self) -> AsyncIterator[None]:
         """A turn at one of its connections."""
@@ -200,3 +211,8 @@ async def _outcome(open_: Callable[[], Awaitable[object]]) -> Exception | None:
     except Exception as fault:  # noqa: BLE001 - raised to whoever waits for it
         return fault
     return None
+
+
+async def _nothing(client: object) -> None:
+    """All that is asked is whether there is a client."""
+    del client
