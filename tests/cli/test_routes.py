@@ -28,6 +28,14 @@ async def add(): ...
 async def me(): ...
 
 
+@app.post("/pay", dependencies=[auth.require(max_stale=0, when_stale="introspect")])
+async def pay(): ...
+
+
+@app.get("/news", dependencies=[auth.require(when_stale="open", open_for=60)])
+async def news(): ...
+
+
 @app.get("/health", dependencies=[auth.public])
 async def health(): ...
 
@@ -54,10 +62,12 @@ METHOD  PATH            GUARD   SCOPES       NOTES
 GET     /items          token   items:read
 POST    /items          token   items:write
 GET     /me             token   -
+POST    /pay            token   -            max_stale=0, when_stale=introspect
+GET     /news           token   -            when_stale=open for 60 s
 GET     /health         public  -            auth.public
 WS      /ws             token   feed
 GET     /legacy/report  NONE    -            UNPROTECTED  add auth.require() or auth.public
-6 routes, 1 unprotected
+8 routes, 1 unprotected
 """
 
 
@@ -86,13 +96,13 @@ def test_an_unprotected_route_is_shown_and_ends_with_1(run, app) -> None:
     assert "/health" not in listed
     told = run.json("routes", "--app", f"{name}:app", code=1)
     assert told["unprotected"] == 1
-    assert told["total"] == 6
+    assert told["total"] == 8
 
 
 def test_an_app_where_everything_is_decided_ends_with_0(run, app) -> None:
     name = app("shop_shut", legacy=False)
-    assert "5 routes, 0 unprotected" in run("routes", "--app", f"{name}:app").stdout
-    assert "5 routes" in run("routes", "--app", f"{name}:make").stdout
+    assert "7 routes, 0 unprotected" in run("routes", "--app", f"{name}:app").stdout
+    assert "7 routes" in run("routes", "--app", f"{name}:make").stdout
 
 
 def test_what_cannot_be_loaded_is_said(run, app) -> None:

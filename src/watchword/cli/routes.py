@@ -49,6 +49,7 @@ def described(route: Audited) -> dict[str, Any]:
         "guard": route.guard,
         "scopes": list(route.scopes),
         "flags": list(route.flags),
+        "policies": list(route.policies),
         "source": route.source,
     }
 
@@ -56,4 +57,4 @@ def described(route: Audited) -> dict[str, Any]:
 def _notes(route: Audited) -> str:
     if route.flags:
         return "; ".join(f"{f}  {_ADVICE}" if f == "UNPROTECTED" else f for f in route.flags)
-    return "auth.public" if route.guard == "public" else ""
+    return "auth.public" if route.guard == "public" else "; ".join(route.policies)

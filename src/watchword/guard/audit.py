@@ -26,7 +26,7 @@ log = logging.getLogger("watchword.guard")
 @dataclass(frozen=True, slots=True)
 class Audited:
     """One route: `guard` is "token", "public", "NONE", or "files" for an open frontend;
-    `flags` say what is wrong."""  # noqa: D205, D209
+    `flags` say what is wrong, `policies` how fresh its guards' knowledge must be."""  # noqa: D205, D209
 
     method: str
     path: str
@@ -34,6 +34,7 @@ class Audited:
     scopes: tuple[str, ...]
     flags: tuple[str, ...]
     source: str = ""
+    policies: tuple[str, ...] = ()
 
 
 def routes(app: Any) -> list[Audited]:
@@ -122,7 +123,15 @@ def _audited(method: str, path: str, dependant: Any, endpoint: Any) -> Audited:
         flags.append("UNPROTECTED")
     code = getattr(inspect.unwrap(endpoint), "__code__", None)
     source = f"{code.co_filename.rsplit('/', 1)[-1]}:{code.co_firstlineno}" if code else ""
-    return Audited(method, path, guard, needed_scopes(dependant), tuple(flags), source)
+    policies = tuple(
+        dict.fromkeys(
+            str(call.policy)
+            for call in guards
+            if isinstance(call, Requirement) and call.policy is not None and str(call.policy)
+        )
+    )
+    needed = needed_scopes(dependant)
+    return Audited(method, path, guard, needed, tuple(flags), source, policies)
 
 
 def _dropped(endpoint: Any) -> list[str]:
