@@ -5,6 +5,11 @@ import sqlite3
 from typing import Any
 
 import pytest
+from pg import free_port
+from vk import Valkey, closing
+
+from watchword.cli import checkups
+from watchword.settings import load
 
 
 def _levels(run, code: int = 0, *more: str, **env: str) -> dict[str, Any]:
@@ -96,3 +101,61 @@ def test_it_says_whether_password_login_is_on(run) -> None:
 def test_the_cost_of_a_hash_is_measured(run) -> None:
     assert "logins a second" in run("doctor").stdout
     assert "OWASP" in run("doctor").stdout  # the tests' own cost is below it
+
+
+def test_without_redis_nothing_is_said_of_it(run) -> None:
+    assert "redis" not in _levels(run)
+
+
+def test_redis_answers(run, valkey) -> None:
+    told = run.json("doctor", WATCHWORD_REDIS_URL=valkey.url)
+    found = {one["code"]: one for one in told["findings"]}
+    assert found["limits"]["message"] == "counted in Redis, for all machines together"
+    assert found["redis"]["level"] == "ok"
+    assert found["redis"]["message"].startswith(f"Valkey 9.1.2 at {valkey.url} answers in ")
+    assert "eviction" not in found
+
+
+@pytest.mark.attack("Z-11")
+def test_redis_does_not_answer(run) -> None:
+    gone = f"redis://me:hunter2@127.0.0.1:{free_port()}/0"
+    told = run("doctor", WATCHWORD_REDIS_URL=gone).output
+    assert "warn  redis" in told
+    assert "Connect call failed" in told
+    assert "each process counts for itself at half the budget" in told
+    assert "hunter2" not in told
+
+
+@pytest.mark.attack("Z-13")
+def test_redis_that_drops_what_it_is_told_to_keep(run, valkey) -> None:
+    valkey.do("CONFIG", "SET", "maxmemory", "100mb", "maxmemory-policy", "allkeys-lru")
+    try:
+        assert _levels(run, WATCHWORD_REDIS_URL=valkey.url)["eviction"] == "warn"
+    finally:
+        valkey.do("CONFIG", "SET", "maxmemory", 0, "maxmemory-policy", "noeviction")
+
+
+def test_redis_that_is_too_slow(run, valkey) -> None:
+    slow = load(redis_url=valkey.url).model_copy(update={"redis_timeout": 1e-6})
+    (found,) = checkups._redis(slow)
+    assert found.level is checkups.Level.WARN
+    assert "it is not waited for" in found.message
+
+
+def test_an_address_that_no_server_could_start_with(run) -> None:
+    found = run.json("doctor", code=2, WATCHWORD_REDIS_URL="redis://me:hunter2@h:x")["findings"]
+    (redis,) = [one for one in found if one["code"] == "redis"]
+    assert redis["level"] == "FAIL"
+    assert "a port is a number" in redis["message"]
+    assert "hunter2" not in str(found)
+
+
+def test_what_may_not_be_asked_is_not_known(run) -> None:
+    server = Valkey()
+    with closing(server):
+        rights = "~watchword:* +eval +evalsha +time +get +set +ping"
+        server.do("ACL", "SETUSER", "me", "on", ">pw", *rights.split())
+        url = f"redis://me:pw@127.0.0.1:{server.port}/0"
+        told = run.json("doctor", WATCHWORD_REDIS_URL=url)["findings"]
+    (redis,) = [one for one in told if one["code"] == "redis"]
+    assert redis["message"].startswith("a server at redis://127.0.0.1:")

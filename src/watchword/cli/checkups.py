@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchword.cli import disk
+from watchword.cli import accelerator, disk
 from watchword.cli.desk import clock
 from watchword.cli.output import counted
 from watchword.crypto.keys import Keyring, StoredKey, opened
@@ -53,7 +53,8 @@ class Finding:
 def all_of(settings: Settings, *, fix: bool) -> list[Finding]:
     """Every check, in the order of the report; with `fix`, file modes are repaired first."""
     found = [*_config(settings), *_modes(settings, fix=fix), *_database(settings)]
-    return [*found, *_limits(settings), *_hashing(settings), *_clock(settings), *_space(settings)]
+    found += [*_limits(settings), *_redis(settings), *_hashing(settings)]
+    return [*found, *_clock(settings), *_space(settings)]
 
 
 def _config(settings: Settings) -> Iterator[Finding]:
@@ -169,11 +170,39 @@ def _keys(keys: list[StoredKey], settings: Settings, now: float) -> Iterator[Fin
 
 
 def _limits(settings: Settings) -> Iterator[Finding]:
-    if settings.limit_backend == "db":
+    if settings.counts_in == "db":
         yield Finding(Level.OK, "limits", "counted beside the database, for all workers together")
+    elif settings.counts_in == "redis":
+        yield Finding(Level.OK, "limits", "counted in Redis, for all machines together")
     else:
         told = "counted in each process: only one worker can be served with"
         yield Finding(Level.WARN, "limits", told, "set WATCHWORD_LIMIT_BACKEND=db")
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    if not settings.redis_url:
+        return
+    try:
+        found = accelerator.look(settings)
+    except ConfigError as error:
+        yield Finding(Level.FAIL, "redis", f"{error.what} {error.why}", error.fix)
+        return
+    where = accelerator.place(settings)
+    if found.fault:
+        told = f"{where} fails ({found.fault}): each process counts for itself at half the budget"
+        yield Finding(Level.WARN, "redis", told)
+        return
+    told = f"{found.server} at {where} answers in {found.took * 1000:.1f} ms"
+    if found.took > settings.redis_timeout / 2:
+        most = settings.redis_timeout * 1000
+        told = f"{told}; after {most:.0f} ms it is not waited for"
+        enough = f"set WATCHWORD_REDIS_TIMEOUT={found.took * 4:.2f}"
+        yield Finding(Level.WARN, "redis", told, enough)
+    else:
+        yield Finding(Level.OK, "redis", told)
+    if found.evicts:
+        told = f"maxmemory-policy {found.evicts}: who can fill its memory can reset limits"
+        yield Finding(Level.WARN, "eviction", told, "CONFIG SET maxmemory-policy noeviction")
 
 
 def _hashing(settings: Settings) -> Iterator[Finding]:

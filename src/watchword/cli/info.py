@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from watchword import settings as settings_module
+from watchword.cli import accelerator
 from watchword.cli.command import Command
 from watchword.cli.output import Output, facts
 from watchword.errors import ConfigError
@@ -18,7 +19,7 @@ from watchword.settings import Settings
 
 _PACKAGES = (
     "watchword", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools",
-    "sqlalchemy", "alembic", "cryptography", "argon2-cffi",
+    "sqlalchemy", "alembic", "cryptography", "argon2-cffi", "redis", "hiredis",
 )  # fmt: skip
 _IN_URL = re.compile(r"://[^/@\s]*@")
 _SECRETS = ("secret", "secret_previous")
@@ -29,12 +30,16 @@ _SECRETS = ("secret", "secret_previous")
 def info(out: Output) -> None:
     """Show versions and settings, without secrets."""
     versions = _versions()
+    found: dict[str, dict[str, Any]] = {"versions": versions}
     try:
-        settings: dict[str, Any] = redacted(settings_module.load())
+        settings = settings_module.load()
+        found["settings"] = redacted(settings)
+        if settings.redis_url:
+            found["redis"] = _redis(settings)
     except ConfigError as error:
-        settings = {"error": error.what}
-    lines = [*facts(versions), "", *facts(settings)]
-    out.result({"versions": versions, "settings": settings}, lines)
+        found["settings"] = {"error": error.what}
+    parts = [[*facts(part), ""] for part in found.values()]
+    out.result(found, [line for part in parts for line in part][:-1])
 
 
 def redacted(settings: Settings) -> dict[str, Any]:
@@ -43,11 +48,23 @@ def redacted(settings: Settings) -> dict[str, Any]:
     for name, value in settings.model_dump().items():
         if name in _SECRETS:
             found[name] = "set" if value else "not set"
+        elif name == "redis_url":  # which may hold a password behind its question mark too
+            found[name] = accelerator.place(settings) if value else ""
         elif isinstance(value, str):
             found[name] = _IN_URL.sub("://***@", value)
         else:
             found[name] = value
     return found
+
+
+def _redis(settings: Settings) -> dict[str, Any]:
+    try:
+        look = accelerator.look(settings)
+    except ConfigError as error:
+        return {"answers": False, "why": error.what}
+    if look.fault:
+        return {"answers": False, "why": look.fault}
+    return {"answers": True, "server": look.server, "milliseconds": round(look.took * 1000, 1)}
 
 
 def _versions() -> dict[str, str | None]:
