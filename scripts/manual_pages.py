@@ -154,12 +154,14 @@ def events_page() -> str:
         "# Events\n",
         "What happened, told after it is true. Each is a line of the logger `watchword.events`",
         '(the fields travel as `extra`), and a value for functions under `@auth.after("<kind>")`.',
-        "None carries a secret, a password or a token; every one has `at`, Unix seconds.\n",
+        "None carries a secret, a password or a token; every one has `at`, Unix seconds, and an",
+        "`id` of its own.\n",
         "| Kind | Level | Fields | Meaning |",
         "| --- | --- | --- | --- |",
     ]
     for event in happenings():
-        names = ", ".join(f"`{f.name}`" for f in dataclasses.fields(event) if f.name != "at")
+        fields = (f.name for f in dataclasses.fields(event) if f.name not in ("at", "id"))
+        names = ", ".join(f"`{name}`" for name in fields)
         level = logging.getLevelName(event.level)
         meaning = " ".join((inspect.getdoc(event) or "").split())
         lines.append(f"| `{event.kind}` | {level} | {names} | {meaning} |")

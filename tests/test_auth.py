@@ -138,7 +138,7 @@ async def test_a_hook_that_denies_opens_nothing(build) -> None:
 
 
 async def test_listeners_of_both_colours_hear_of_a_revocation(build, caplog) -> None:
-    server, heard, done = build(), [], asyncio.Event()
+    server, heard = build(database_url="sqlite:///:memory:"), []
 
     @server.auth.after("token.revoked")
     def at_once(event: Event) -> None:
@@ -150,7 +150,6 @@ async def test_listeners_of_both_colours_hear_of_a_revocation(build, caplog) -> 
         await asyncio.sleep(0)
         heard.append(f"async {event.kind}")
         if event.kind == "token.revoked":
-            done.set()
             raise ValueError("another fault")
 
     await server.auth.start()
@@ -158,15 +157,18 @@ async def test_listeners_of_both_colours_hear_of_a_revocation(build, caplog) -> 
     token = (await server.login())["access_token"]
     answer = await server.http.post("/revoke-token", headers={"Authorization": f"Bearer {token}"})
     assert answer.status_code == 200
-    await asyncio.wait_for(done.wait(), 5)
-    await asyncio.sleep(0.01)
-    assert sorted(heard) == ["async login.succeeded", "async token.revoked", "sync token.revoked"]
-    assert heard.index("async login.succeeded") < heard.index("async token.revoked")
-    assert caplog.text.count("a listener failed on token.revoked") == 2
+    assert heard[0] == "async login.succeeded"  # in memory: told when the answer is there
+    assert sorted(heard[1:]) == ["async token.revoked", "sync token.revoked"]
+    assert caplog.text.count("failed on token.revoked") == 2
 
 
 def test_names_that_cannot_be() -> None:
     with pytest.raises(ConfigError, match="before"):
         auth.before("logout")
+    with pytest.raises(ConfigError, match=r"token\.revoekd") as refused:
+        auth.after("login.failed", "token.revoekd")(print)
+    assert "token.revoked" in refused.value.fix
+    with pytest.raises(ConfigError, match="of what"):
+        auth.after()(print)
     with pytest.raises(ConfigError, match="cannot be used"):
         Auth(scopes={"a b": "x"}, env="development", secret=SECRET)

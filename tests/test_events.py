@@ -8,7 +8,7 @@ import logging
 import pytest
 
 from watchword import events
-from watchword.events import Event, Events, SignInFailed
+from watchword.events import Event, Events, LimitReached, SignInFailed
 
 KINDS = [
     kind for kind in vars(events).values() if isinstance(kind, type) and issubclass(kind, Event)
@@ -86,12 +86,45 @@ async def test_an_app_is_told_what_it_asked_for(build):
         def alarm(event) -> None:
             heard.append(event.kind)
 
-    server = build(prepare)
+    server = build(prepare, database_url="sqlite:///:memory:")
     await server.auth.start()
     await server.add_user("johndoe")
     await server.login()
     await server.post("/token", {"username": "johndoe", "password": "wrong"})
     assert heard == ["login.failed"]
+
+
+def test_an_app_may_tell_of_events_of_its_own():
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class Invited(Event):
+        kind = "user.invited"
+        by: str
+
+    @dataclasses.dataclass(frozen=True, slots=True)
+    class InvitedTwice(Invited):
+        """It has no kind of its own, so it is no other event."""
+
+    assert events.kinds()["user.invited"] is Invited
+    assert set(events.kinds()) >= {kind.kind for kind in KINDS if kind is not Event}
+    assert Event.kind not in events.kinds()
+
+
+def test_each_event_has_an_id_that_says_nothing_about_what_it_tells():
+    one, other = (LimitReached(1.0, "login_ip", "203.0.113.1") for _ in range(2))
+    assert one.id != other.id
+    assert one == other
+    assert len(one.id) == 32
+
+
+def test_what_the_store_has_kept_is_not_kept_again():
+    told, kept, sink = [], [], Events()
+    sink.listen(told.append)
+    sink.keep = kept.append
+    mine, others = (LimitReached(at, "login_ip", "203.0.113.1") for at in (1.0, 2.0))
+    sink.tell(others)
+    sink(mine)
+    assert told == [others, mine]
+    assert kept == [mine]
 
 
 @pytest.mark.attack("D-12", "L-08")

@@ -6,10 +6,10 @@ because people type passwords into the user-name field.
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+import secrets
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
 from typing import ClassVar
 
 log = logging.getLogger("watchword.events")
@@ -17,11 +17,15 @@ log = logging.getLogger("watchword.events")
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something that happened, at a time in Unix seconds; already true when it is told."""
+    """Something that happened, at a time in Unix seconds; already true when it is told.
+
+    `id` is its own: whoever is told twice knows it by that.
+    """
 
     kind: ClassVar[str] = "event"
     level: ClassVar[int] = logging.INFO
     at: float
+    id: str = field(default_factory=lambda: secrets.token_hex(16), kw_only=True, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,51 +124,65 @@ class KeysRotated(Event):
     signs_from: float
 
 
+@dataclass(frozen=True, slots=True)
+class HookAbandoned(Event):
+    """Functions under `after` were not told of an event: each try failed, or nobody took it."""
+
+    kind: ClassVar[str] = "hook.abandoned"
+    level: ClassVar[int] = logging.ERROR
+    event_kind: str
+    event_id: str
+    functions: str
+    tries: int
+    reason: str
+
+
+def kinds() -> dict[str, type[Event]]:
+    """Every kind of event there is, an app's own among them."""
+    found: dict[str, type[Event]] = {}
+    below = [Event]
+    while below:
+        kind = below.pop(0)
+        below += kind.__subclasses__()
+        if "kind" in vars(kind) and kind is not Event:
+            found[kind.kind] = kind  # a class with slots replaces the one it was made from
+    return found
+
+
 Listener = Callable[[Event], None]
 
 
 class Events:
-    """The one sink. A listener that fails is logged and never stops a request."""
+    """The one sink. A listener that fails is logged and never stops a request.
 
-    __slots__ = ("_listeners",)
+    Attributes:
+        keep: takes what is told here for those who are told later, from the outbox.
+    """
+
+    __slots__ = ("_listeners", "keep")
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = [write_to_log]
+        self.keep: Listener | None = None
 
     def listen(self, listener: Listener) -> None:
         """Call `listener` with every later event."""
         self._listeners.append(listener)
 
     def __call__(self, event: Event) -> None:
-        """Tell every listener."""
-        for listener in self._listeners:
+        """Tell every listener, and keep the event for those who are told later."""
+        self._tell(event, (*self._listeners, *([self.keep] if self.keep else ())))
+
+    def tell(self, event: Event) -> None:
+        """Tell the listeners only: the store has kept the event with the change it is about."""
+        self._tell(event, self._listeners)
+
+    def _tell(self, event: Event, listeners: Iterable[Listener]) -> None:
+        for listener in listeners:
             try:
                 listener(event)
             except Exception:
                 log.exception("a listener failed on %s", event.kind)
-
-
-def scheduled(function: Callable[[Event], Awaitable[None]]) -> Listener:
-    """An async function as a listener: it starts when the event has been told, and what
-    it raises is logged. Without a running loop it is run to its end."""  # noqa: D205, D209
-    running: set[asyncio.Task[None]] = set()  # the loop itself holds tasks weakly
-
-    async def told(event: Event) -> None:
-        try:
-            await function(event)
-        except Exception:
-            log.exception("a listener failed on %s", event.kind)
-
-    def listener(event: Event) -> None:
-        try:
-            task = asyncio.get_running_loop().create_task(told(event))
-        except RuntimeError:
-            asyncio.run(told(event))
-            return
-        running.add(task)
-        task.add_done_callback(running.discard)
-
-    return listener
 
 
 def write_to_log(event: Event) -> None:

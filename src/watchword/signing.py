@@ -15,7 +15,6 @@ from dataclasses import replace
 from watchword.crypto import jose
 from watchword.crypto.jose import KeySet
 from watchword.crypto.keys import NEVER, Keyring, StoredKey, generate, resealed
-from watchword.events import Events, KeysRotated
 from watchword.rules import claims
 from watchword.seams import Store
 from watchword.settings import Settings
@@ -33,12 +32,9 @@ def ours(keys: Iterable[StoredKey], settings: Settings) -> list[StoredKey]:
 class Signing:
     """The keys of one server."""
 
-    def __init__(
-        self, store: Store, settings: Settings, events: Events, now: Callable[[], float]
-    ) -> None:
+    def __init__(self, store: Store, settings: Settings, now: Callable[[], float]) -> None:
         self._store = store
         self._settings = settings
-        self._events = events
         self._now = now
         self._kept: list[StoredKey] = []
         self.ring = Keyring.of((), ())
@@ -109,10 +105,7 @@ class Signing:
             now=now,
         )
         await self.load()
-        if not added:
-            return None
-        self._events(KeysRotated(now, alg, key.kid, signs_from))
-        return key
+        return key if added else None
 
     async def retire(self, key: StoredKey, *, at_once: bool = False) -> bool:
         """Take a key out of use, with a successor that signs now where nobody else does.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import os
 import time
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from watchword import settings as settings_module
+from watchword.auth.listening import Hooks
 from watchword.auth.mounting import mount
 from watchword.auth.parts import Given, Parts, built, declared
 from watchword.auth.rehearsing import in_memory
@@ -19,7 +19,7 @@ from watchword.auth.running import have_first_party, live_with
 from watchword.endpoints import ticket, wellknown
 from watchword.endpoints.hooks import Hook
 from watchword.errors import ConfigError
-from watchword.events import Event, Events, scheduled
+from watchword.events import Events
 from watchword.exchanges.bench import Bench
 from watchword.guard import Guard, audit, bearer
 from watchword.guard.decisions import Decisions
@@ -90,6 +90,7 @@ class Auth(Guard):
             now=now,
             fresh=fresh,
             events=self.events,
+            hooks=Hooks(),
         )
         self._use(built(self.settings, self._given))
         self._issuers, self._resource = (self.settings.issuer,), self.settings.audience
@@ -123,6 +124,8 @@ class Auth(Guard):
         self.passwords, self.signing = parts.passwords, parts.signing
         self.revocations, self.shared = parts.revocations, parts.shared
         self._counting = parts.counting
+        self.deliveries = parts.deliveries
+        self.events.keep = parts.deliveries.keep
         self._keys = parts.keys
         self._verifiers = (parts.verifier,)
         self._bench = parts.bench
@@ -168,6 +171,7 @@ class Auth(Guard):
                 )
             self._decisions.recall = self._verifiers[0].recall
             self._started = True
+            await self.deliveries.begin()
 
     async def _prepare_schema(self) -> None:
         upgrade = self.settings.migrate == "auto"
@@ -194,6 +198,7 @@ class Auth(Guard):
         now = self.now()
         self.revocations.forget(now)
         await self.store.sweep(now)
+        await self.deliveries.tidy()
         await self._counting.sweep(now)
         await self.signing.prepare()
 
@@ -203,6 +208,7 @@ class Auth(Guard):
         if self._in_test:
             return  # what is in memory outlives the lifespans of the app within one test
         self.revocations.close()
+        self.deliveries.stop()
         self.driver.close()
         self._counting.close()
         self._started, self._decisions.recall = False, None
@@ -255,20 +261,18 @@ class Auth(Guard):
         return decorate
 
     def after(self, *kinds: str) -> Callable[[F], F]:
-        """Decorates a function told of events, after they are committed.
+        """Decorates a function that is told of events, after they are committed.
 
-        It is called with the event, in the order of events; what it raises is logged
-        and stops nothing. An async function is started, not waited for.
+        It gets the event, sync or async, at least once: one that raises, or takes longer
+        than half a minute, is called again later, after a restart too, for most of a day.
+        `event.id` is the same each time.
+
+        Raises:
+            ConfigError: no event is called so.
         """
 
         def decorate(function: F) -> F:
-            tell = scheduled(function) if inspect.iscoroutinefunction(function) else function
-
-            def listener(event: Event) -> None:
-                if event.kind in kinds:
-                    tell(event)
-
-            self.events.listen(listener)
+            self._given.hooks.add(kinds, function)
             return function
 
         return decorate

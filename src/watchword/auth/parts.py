@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 from watchword.auth.counting import Counting, counting_of, shared_of
+from watchword.auth.delivering import Deliveries
+from watchword.auth.listening import Hooks
 from watchword.clients import Clients
 from watchword.crypto.jose import KeySet
 from watchword.crypto.passwords import Cost, Passwords
@@ -16,6 +19,8 @@ from watchword.errors import ConfigError
 from watchword.events import Events
 from watchword.exchanges import client_credentials, password, refresh_token
 from watchword.exchanges.bench import Bench, Exchange
+from watchword.guard.following import Follower
+from watchword.guard.freshness import Asked
 from watchword.guard.revocations import Revocations
 from watchword.guard.verifier import Verifier
 from watchword.rules import claims
@@ -28,8 +33,9 @@ from watchword.settings import Settings
 from watchword.shared import Shared
 from watchword.signing import Signing
 from watchword.store.adopted import SQLAlchemyUsers
+from watchword.store.databases import Driver, driver_of
 from watchword.store.sql import SqlStore
-from watchword.store.sqlite import Sqlite
+from watchword.store.telling import Telling
 from watchword.store.users import BuiltinUsers
 
 
@@ -43,6 +49,7 @@ class Given:
     now: Callable[[], float]
     fresh: Callable[[int], bytes]
     events: Events
+    hooks: Hooks
 
     def may_have(self, account: Account) -> Scopes:
         """The scopes an account may have: its own and its roles', as far as declared."""
@@ -59,8 +66,9 @@ class Given:
 class Parts:
     """Everything one server is made of."""
 
-    driver: Sqlite
+    driver: Driver
     store: SqlStore
+    deliveries: Deliveries
     passwords: Passwords
     users: Users
     signing: Signing
@@ -79,12 +87,14 @@ def built(settings: Settings, given: Given) -> Parts:
     Raises:
         ConfigError: a limit or a proxy is not of its form.
     """
-    driver = Sqlite(settings.database_path)
-    store = SqlStore(driver, token_life=LONGEST_LIFE)
+    driver = driver_of(settings.database_url)
+    deliveries = Deliveries(driver, given.hooks, given.events, now=given.now, fresh=given.fresh)
+    telling = Telling(given.events.tell, wanted=given.hooks.kinds, committed=deliveries.settle)
+    store = SqlStore(driver, token_life=LONGEST_LIFE, telling=telling)
     cost = Cost(settings.hash_memory_kib, settings.hash_passes)
     passwords = Passwords(cost, patience=settings.hash_wait)
-    signing = Signing(store, settings, given.events, given.now)
-    revocations = Revocations(store)
+    signing = Signing(store, settings, given.now)
+    revocations = _revocations(store, driver, given.now, settings.max_stale)
     keys = OwnKeys(signing, revocations)
     users = given.users or BuiltinUsers(store, passwords, given.now)
     if isinstance(users, SQLAlchemyUsers):
@@ -125,10 +135,12 @@ def built(settings: Settings, given: Given) -> Parts:
         verify=verify,
         may_have=given.may_have,
         declared=lambda: tuple(given.scopes),
+        settle=deliveries.settle if driver.in_memory else None,
     )
     return Parts(
         driver=driver,
         store=store,
+        deliveries=deliveries,
         passwords=passwords,
         users=users,
         signing=signing,
@@ -167,6 +179,17 @@ def _exchanges(settings: Settings) -> dict[str, Exchange]:
     if not settings.strict:
         found["password"] = password.redeem
     return found
+
+
+def _revocations(
+    store: SqlStore, driver: Driver, now: Callable[[], float], max_stale: float
+) -> Revocations:
+    """On one machine the log is read at each decision; across a network it is followed."""
+    if driver.is_local:
+        return Revocations(store)
+    follower = Follower(store, max_stale=max_stale, hints=(driver.listen,), now=now)
+    driver.committed = partial(follower.meet, Asked(within=0))
+    return follower
 
 
 class OwnKeys:

@@ -61,3 +61,4 @@ def in_memory(
         self.close()
         decisions.now, decisions.recall = clock, recall
         vars(self).update(before)
+        self.events.keep = self.deliveries.keep

@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watchword.errors import InvalidToken
-from watchword.events import Revoked
 from watchword.guard.freshness import Asked
 from watchword.rules.access import AccessToken
 from watchword.seams import Account, Unavailable
@@ -51,37 +50,22 @@ async def revoke(
         raise TypeError("revoke one thing: user=, client=, grant= or token=")
     await self.start()
     if user is not None:
-        await _user(self, user.sub if isinstance(user, Account) else user)
+        subject = user.sub if isinstance(user, Account) else user
+        await self.store.revoke_user(subject, self.now())
     elif client is not None:
-        await _client(self, client)
+        await self.store.revoke_client(client, self.now())
     elif grant is not None:
-        await _grant(self, bytes.fromhex(grant) if isinstance(grant, str) else grant)
+        grant_id = bytes.fromhex(grant) if isinstance(grant, str) else grant
+        await self.store.revoke_grant(grant_id, self.now())
     else:
         await _token(self, token)
     epoch, seq = await self.store.position()
     with suppress(Unavailable):  # it is revoked; who cannot hear of it lets nobody in
         await self.revocations.meet(_NOW)
+        self.revocations.catch_up(self.now())  # sockets and streams here are cut at once
     if barrier:
         await self.revocations.settled()
     return f"{epoch}.{seq}"
-
-
-async def _user(auth: Auth, user: str) -> None:
-    now = auth.now()
-    if await auth.store.revoke_user(user, now):
-        auth.events(Revoked(now, "user", user))
-
-
-async def _client(auth: Auth, client: str) -> None:
-    now = auth.now()
-    if await auth.store.revoke_client(client, now):
-        auth.events(Revoked(now, "client", client))
-
-
-async def _grant(auth: Auth, grant: bytes) -> None:
-    now = auth.now()
-    if await auth.store.revoke_grant(grant, now):
-        auth.events(Revoked(now, "grant", grant.hex()))
 
 
 async def _token(self: Auth, token: str | AccessToken | None) -> None:
@@ -93,11 +77,9 @@ async def _token(self: Auth, token: str | AccessToken | None) -> None:
     if token is None:
         return
     if token.fid is not None:
-        await _grant(self, bytes.fromhex(token.fid))
+        await self.store.revoke_grant(bytes.fromhex(token.fid), self.now())
     elif token.jti is not None:
-        now = self.now()
-        if await self.store.revoke_token(token.jti, token.expires_at, now):
-            self.events(Revoked(now, "token", token.jti))
+        await self.store.revoke_token(token.jti, token.expires_at, self.now())
 
 
 async def stands(store: SqlStore, token: AccessToken) -> bool:

@@ -28,13 +28,18 @@ def live_with(app: FastAPI, auth: Auth) -> None:
 
     @asynccontextmanager
     async def lifespan(of: Any) -> AsyncIterator[Any]:
+        auth.deliveries.hold()
         await auth.start()
         if auth.shared is not None:
             await auth.shared.greet()
         tidying = asyncio.create_task(_tidy_forever(auth))
         try:
             async with inner(of) as state:
-                yield state
+                await auth.deliveries.release()
+                try:
+                    yield state
+                finally:  # functions may need what the app's own lifespan closes
+                    await auth.deliveries.end()
         finally:
             tidying.cancel()
             with contextlib.suppress(asyncio.CancelledError):

@@ -11,7 +11,6 @@ from watchword import settings as settings_module
 from watchword.cli.output import NotFound
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.errors import ConfigError
-from watchword.events import Events
 from watchword.rules.revoking import LONGEST_LIFE
 from watchword.seams import Account
 from watchword.settings import Settings
@@ -19,6 +18,7 @@ from watchword.signing import Signing
 from watchword.store import schema
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
+from watchword.store.telling import Telling, wanted
 
 clock: Callable[[], float] = time.time  # noqa: TID251 - a command is its own composition root
 _PATIENCE = 60.0  # seconds; a person at a terminal waits for the hash
@@ -36,7 +36,7 @@ class Desk:
     @property
     def signing(self) -> Signing:
         """The signing keys, not yet loaded."""
-        return Signing(self.store, self.settings, Events(), clock)
+        return Signing(self.store, self.settings, clock)
 
     async def hashed(self, password: str) -> str:
         """The Argon2id hash of a new password, at the cost the server uses."""
@@ -77,7 +77,9 @@ async def opened() -> AsyncIterator[Desk]:
         )
     try:
         schema.prepare(driver, upgrade=settings.migrate == "auto")
-        store = SqlStore(driver, token_life=LONGEST_LIFE)
-        yield Desk(settings, driver, store, clock())
+        now = clock()
+        telling = Telling(wanted=await driver.read(wanted(now)))
+        store = SqlStore(driver, token_life=LONGEST_LIFE, telling=telling)
+        yield Desk(settings, driver, store, now)
     finally:
         driver.close()

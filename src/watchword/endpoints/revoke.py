@@ -12,7 +12,6 @@ from starlette.responses import Response
 from watchword.endpoints import answers, client_auth, forms
 from watchword.endpoints.token import caller_of
 from watchword.errors import InvalidToken
-from watchword.events import Revoked
 from watchword.exchanges.bench import Bench
 from watchword.guard.bearer import token_of
 from watchword.rules import params
@@ -31,7 +30,7 @@ async def revoke(request: Request, at: Bench) -> Response:
     if presented is not None:
         found = await at.store.grant(presented.grant_id)
         if found is not None and found.proof == presented.proof:
-            await end_grant(found.id, at)
+            await at.store.revoke_grant(found.id, at.now())
     else:
         await _end_access_token(text, client, at)
     return answers.json({})
@@ -56,15 +55,6 @@ async def _end_access_token(text: str, client: Client, at: Bench) -> None:
 
 async def _end(token: AccessToken, at: Bench) -> None:
     if token.fid is not None:
-        await end_grant(bytes.fromhex(token.fid), at)
+        await at.store.revoke_grant(bytes.fromhex(token.fid), at.now())
     elif token.jti is not None:
-        now = at.now()
-        if await at.store.revoke_token(token.jti, token.expires_at, now):
-            at.events(Revoked(now, "token", token.jti))
-
-
-async def end_grant(grant_id: bytes, at: Bench) -> None:
-    """End a grant, once."""
-    now = at.now()
-    if await at.store.revoke_grant(grant_id, now):
-        at.events(Revoked(now, "grant", grant_id.hex()))
+        await at.store.revoke_token(token.jti, token.expires_at, at.now())

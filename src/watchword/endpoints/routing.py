@@ -80,6 +80,7 @@ class Endpoints(BaseRoute):
         allow = ", ".join(sorted({*methods, *({"HEAD"} if "GET" in methods else ())}))
         method = "GET" if request.method == "HEAD" else request.method
         origins: tuple[str, ...] = ()
+        at: Bench | None = None
         try:
             at = await self._bench()
             origins = at.settings.browser_origins if path in self._shared else ()
@@ -90,10 +91,12 @@ class Endpoints(BaseRoute):
                 raise WrongMethod(f"This endpoint takes {allow} only.", allow=allow)
             response = await endpoint(request, at)
         except OAuthError as error:
-            if isinstance(error, TooManyRequests) and error.policy:
+            if at is not None and isinstance(error, TooManyRequests) and error.policy:
                 at.events(LimitReached(at.now(), error.policy, caller_of(request, at).ip))
             response = answers.refusal(error)
         except Unavailable as fault:
             log.warning("the store is unavailable: %s", fault)
             response = answers.refusal(Busy("Try again in a moment.", retry_after=2))
+        if at is not None and at.settle is not None:
+            await at.settle()
         return answers.cross_origin(response, request, origins)

@@ -83,6 +83,8 @@ class Bench:
     declared: Callable[[], tuple[str, ...]]
     add_claims: ClaimsHook | None = None
     before_login: list[LoginHook] = field(default_factory=list)
+    # In memory, as in tests: functions under `after` have run when the answer is there.
+    settle: Callable[[], Awaitable[None]] | None = None
 
 
 __all__ = ["Bench", "Caller", "ClaimsHook", "Entitlement", "Exchange", "LoginHook", "TokenAsk"]

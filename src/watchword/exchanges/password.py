@@ -10,7 +10,7 @@ from __future__ import annotations
 from watchword.crypto.passwords import normalised
 from watchword.crypto.secrets import digest
 from watchword.errors import BadCredentials, InvalidScope
-from watchword.events import SignedIn, SignInFailed
+from watchword.events import SignInFailed
 from watchword.exchanges import attempts
 from watchword.exchanges.bench import Bench, Caller, Entitlement
 from watchword.rules.clients import Client
@@ -63,7 +63,6 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
         outcome = await at.store.open_grant(new, now)
     if isinstance(outcome, Refused):
         raise _refusal(ask, client, caller, at, outcome.reason)
-    at.events(SignedIn(now, account.sub, client.id, grant_id.hex(), caller.ip))
     await at.limits.forgive(*spent)  # not the place: others are there too
     return Entitlement(
         subject=account.sub,

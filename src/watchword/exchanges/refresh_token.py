@@ -7,7 +7,7 @@ is the same `invalid_grant` (T-39).
 from __future__ import annotations
 
 from watchword.errors import InvalidGrant
-from watchword.events import Refreshed, RefreshHealed, RefreshReused
+from watchword.events import Refreshed, RefreshHealed
 from watchword.exchanges.bench import Bench, Caller, Entitlement
 from watchword.rules.clients import Client
 from watchword.rules.params import RefreshAsk
@@ -47,8 +47,6 @@ async def redeem(ask: RefreshAsk, client: Client, caller: Caller, at: Bench) -> 
     grant = outcome.grant
     names = (grant.user_id, grant.client_id, grant.id.hex())
     if isinstance(outcome, Reused):
-        if outcome.first:
-            at.events(RefreshReused(now, *names))
         raise InvalidGrant(REFUSED, detail=f"reused; grant {grant.id.hex()} has ended")
     if isinstance(outcome, Rotated):
         at.events(Refreshed(now, *names))

@@ -16,6 +16,7 @@ from watchword.store.verbs import (
     ENTERED,
     NEXT,
     RECORDED_IF_ENTERED,
+    Ask,
     Row,
     Verb,
     audited,
@@ -178,9 +179,10 @@ def ensure(user_id: str, now: float) -> Verb[None]:
 
 
 def set_password(
-    user_id: str, new: str, now: float, life: float, *, instead_of: str | None
+    user_id: str, new: str, now: float, life: float, *more: Ask, instead_of: str | None
 ) -> Verb[bool]:
-    """Change a hash. An upgrade is a compare-and-swap; a change ends every grant."""
+    """Change a hash. An upgrade is a compare-and-swap; a change ends every grant, and does `more`
+    on the condition `ENTERED`."""  # noqa: D205, D209
     if instead_of is not None:
         rows = yield (
             _UPGRADE_SECRET,
@@ -189,7 +191,7 @@ def set_password(
         return bool(rows)
     record = audited(now, "user.password_changed", sub=user_id, by=RECORDED_IF_ENTERED)
     secret = {"user_id": user_id, "secret_": new, "updated_at_": now}
-    return (yield from revoke_user(user_id, now, life, (_SET_SECRET, secret), record))
+    return (yield from revoke_user(user_id, now, life, (_SET_SECRET, secret), record, *more))
 
 
 def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:
@@ -201,7 +203,7 @@ def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:
     return True
 
 
-def set_disabled(user_id: str, now: float, life: float, *, disabled: bool) -> Verb[bool]:
+def set_disabled(user_id: str, now: float, life: float, *more: Ask, disabled: bool) -> Verb[bool]:
     """Disable or enable; either way what was granted before stays dead."""
     change = {"user_id": user_id, "now_disabled": int(disabled)}
     return entered(
@@ -217,4 +219,5 @@ def set_disabled(user_id: str, now: float, life: float, *, disabled: bool) -> Ve
             sub=user_id,
             by=RECORDED_IF_ENTERED,
         ),
+        *more,
     )

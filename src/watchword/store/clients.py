@@ -13,6 +13,7 @@ from watchword.store.verbs import (
     HEAD,
     NEXT,
     RECORDED_IF_ENTERED,
+    Ask,
     Row,
     Verb,
     audited,
@@ -148,18 +149,18 @@ def set_scopes(client_id: str, scopes: Scopes, now: float, life: float) -> Verb[
     )
 
 
-def set_disabled(client_id: str, now: float, life: float, *, disabled: bool) -> Verb[bool]:
+def set_disabled(client_id: str, now: float, life: float, *more: Ask, disabled: bool) -> Verb[bool]:
     """Disable or enable; either way what it was granted before stays dead."""
     change = {"client_id": client_id, "now_disabled": int(disabled)}
     kind = "client.disabled" if disabled else "client.enabled"
     record = audited(now, kind, client_id=client_id, by=RECORDED_IF_ENTERED)
     enter = _ENTER_OTHERWISE, change
-    return entered(enter, "client", client_id, now, life, (_SET_DISABLED, change), record)
+    return entered(enter, "client", client_id, now, life, (_SET_DISABLED, change), record, *more)
 
 
-def remove(client_id: str, now: float, life: float) -> Verb[bool]:
+def remove(client_id: str, now: float, life: float, *more: Ask) -> Verb[bool]:
     """Delete a client; its tokens die with it."""
     which = {"client_id": client_id}
     record = audited(now, "client.deleted", client_id=client_id, by=RECORDED_IF_ENTERED)
     enter = _ENTER_THERE, which
-    return entered(enter, "client", client_id, now, life, (_REMOVE, which), record)
+    return entered(enter, "client", client_id, now, life, (_REMOVE, which), record, *more)

@@ -7,6 +7,8 @@ matches no row, one SELECT in the same transaction says why, and the pure rule i
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sqlalchemy import bindparam, exists, literal, select, update
 from sqlalchemy.dialects import postgresql
 
@@ -14,8 +16,9 @@ from watchword.rules.refresh import Grant, RefreshToken, Standing, judged
 from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, Refused, Repeated, Reused, Rotated
 from watchword.store import tables
+from watchword.store.outbox import kept_where
 from watchword.store.revocations import revoke_grant
-from watchword.store.verbs import HEAD, Row, Take, Verb, audited, recorded_where
+from watchword.store.verbs import HEAD, Ask, Row, Take, Verb, audited, recorded_where
 
 _g, _u, _c = tables.grants, tables.users, tables.clients
 _REV = HEAD.scalar_subquery().label("rev")
@@ -58,13 +61,13 @@ _OPEN = (
     .on_conflict_do_nothing()
     .returning(_g.c.opened_rev)
 )  # fmt: skip
-_RECORD_OPENED = recorded_where(
-    exists().where(
-        _g.c.id == bindparam("opened_id"),
-        _g.c.proof == bindparam("opened_proof"),
-        _g.c.created_at == bindparam("at_"),
-    )
+_OPENED = exists().where(
+    _g.c.id == bindparam("opened_id"),
+    _g.c.proof == bindparam("opened_proof"),
+    _g.c.created_at == bindparam("at_"),
 )
+_RECORD_OPENED = recorded_where(_OPENED)
+KEPT_IF_OPENED = kept_where(_OPENED)
 _ROTATE = (
     update(_g)
     .where(
@@ -135,8 +138,14 @@ def of_user(user_id: str) -> Verb[list[Grant]]:
     return [grant(row) for row in rows]
 
 
-def open_grant(new: NewGrant, now: float) -> Verb[Opened | Refused]:
-    """Record what a user allowed a client, if the user may still sign in."""
+def open_grant(new: NewGrant, now: float, *more: Ask) -> Verb[Opened | Refused]:
+    """Record what a user allowed a client, if the user may still sign in.
+
+    Args:
+        new: the grant.
+        now: Unix seconds.
+        more: what else to do, each by `KEPT_IF_OPENED`.
+    """
     values = {
         "id": new.id,
         "user_id": new.user_id,
@@ -159,22 +168,31 @@ def open_grant(new: NewGrant, now: float) -> Verb[Opened | Refused]:
         detail=new.id.hex(),
         by=_RECORD_OPENED,
     )
-    opened = {"opened_id": new.id, "opened_proof": new.proof}
-    rows, _ = yield Take(((_OPEN, values), (statement, {**record, **opened})))
+    opened = {"opened_id": new.id, "opened_proof": new.proof, "at_": now}
+    told = ((then, {**what, **opened}) for then, what in ((statement, record), *more))
+    rows, *_ = yield Take(((_OPEN, values), *told))
     if not rows:
         return Refused("the user is gone, disabled, or was signed out meanwhile")
     return Opened(rows[0]["opened_rev"])
 
 
 def rotate(  # noqa: PLR0911 - one return per standing
-    token: RefreshToken, now: float, life: float, *, window: float, idle: float, durable: bool
+    token: RefreshToken,
+    now: float,
+    life: float,
+    *,
+    window: float,
+    idle: float,
+    durable: bool,
+    if_reused: Callable[[Grant], tuple[Ask, ...]] = lambda _: (),
 ) -> Verb[Rotated | Repeated | Reused | Refused | None]:
     """Spend a refresh token: the newest generation gives way to the next.
 
     A token that came back after its window ends the grant in this same transaction;
     that is returned, not raised, so that the ending is committed. An ending must
     outlive a power cut, unlike a rotation: where the transaction is not `durable`
-    nothing is changed and None says that it must be run again in one that is.
+    nothing is changed and None says that it must be run again in one that is. What
+    `if_reused` asks is done with the ending.
     """
     change = {
         "grant_id": token.grant_id,
@@ -196,7 +214,8 @@ def rotate(  # noqa: PLR0911 - one return per standing
         case Standing.REUSED:
             if not durable:
                 return None
-            first = yield from revoke_grant(token.grant_id, now, life, why="reused")
+            more = if_reused(found)
+            first = yield from revoke_grant(token.grant_id, now, life, *more, why="reused")
             return Reused(found, first=first)
         case Standing.AHEAD:
             (rows,) = yield Take(((_HEAL, change),))

@@ -159,7 +159,9 @@ def entered(enter: Ask, kind: str, name: str, now: float, life: float, *changes:
     return bool(answers[-1])
 
 
-def revoke_grant(grant_id: bytes, now: float, life: float, *, why: str = "revoked") -> Verb[bool]:
+def revoke_grant(
+    grant_id: bytes, now: float, life: float, *more: Ask, why: str = "revoked"
+) -> Verb[bool]:
     """End one grant; False when it was already dead or never was."""
     which = {"grant_id": grant_id}
     record = {"at_": now, "kind_": f"grant.{why}", "detail_": grant_id.hex()}
@@ -171,6 +173,7 @@ def revoke_grant(grant_id: bytes, now: float, life: float, *, why: str = "revoke
         life,
         (_END_GRANT, which),
         (_RECORD_GRANT, {**which, **record}),
+        *more,
     )
 
 
@@ -190,18 +193,17 @@ def revoke_user(user_id: str, now: float, life: float, *more: Ask) -> Verb[bool]
     )
 
 
-def revoke_client(client_id: str, now: float, life: float) -> Verb[bool]:
+def revoke_client(client_id: str, now: float, life: float, *more: Ask) -> Verb[bool]:
     """End every grant and token of a client, in O(1)."""
     which = {"client_id": client_id}
     record = audited(now, "client.revoked", client_id=client_id, by=RECORDED_IF_ENTERED)
-    return entered(
-        (_ENTER_CLIENT, which), "client", client_id, now, life, (_END_CLIENT, which), record
-    )
+    enter = _ENTER_CLIENT, which
+    return entered(enter, "client", client_id, now, life, (_END_CLIENT, which), record, *more)
 
 
-def revoke_token(jti: str, expires_at: float, now: float, life: float) -> Verb[bool]:
+def revoke_token(jti: str, expires_at: float, now: float, life: float, *more: Ask) -> Verb[bool]:
     """End one access token that belongs to no grant."""
     if expires_at + life <= now:
         return False
     record = audited(now, "token.revoked", detail=jti, by=RECORDED_IF_ENTERED)
-    return (yield from entered((_ENTER_TOKEN, {}), "jti", jti, now, life, record))
+    return (yield from entered((_ENTER_TOKEN, {}), "jti", jti, now, life, record, *more))

@@ -13,6 +13,7 @@ from watchword.store.revocations import enter_where, entered
 from watchword.store.verbs import (
     ENTERED,
     RECORDED_IF_ENTERED,
+    Ask,
     Verb,
     audited,
     given,
@@ -92,7 +93,12 @@ def every() -> Verb[list[StoredKey]]:
 
 
 def add(
-    key: StoredKey, *, unless_newer_than: float, retire_at: float, now: float, life: float
+    key: StoredKey,
+    *more: Ask,
+    unless_newer_than: float,
+    retire_at: float,
+    now: float,
+    life: float,
 ) -> Verb[bool]:
     """Publish a key, unless another process has published one of its kind already."""
     development = {"development": key.kid.startswith(DEV_KID)}
@@ -114,6 +120,7 @@ def add(
         (_WITHDRAW, {**development, "of_alg": key.alg, "signs_from": key.signs_from}),
         (_ADD, values),
         audited(now, "key.published", detail=key.kid, by=RECORDED_IF_ENTERED),
+        *more,
     )
 
 

@@ -7,8 +7,12 @@ heals it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 from watchword.crypto.keys import StoredKey
 from watchword.crypto.secrets import digest
+from watchword.events import Event, KeysRotated, RefreshReused, Revoked, SignedIn
 from watchword.rules.access import LEEWAY
 from watchword.rules.clients import Client
 from watchword.rules.refresh import Grant, RefreshToken
@@ -26,6 +30,8 @@ from watchword.seams import (
 from watchword.store import accounts, clients, grants, log, once, revocations, signing, sweeping
 from watchword.store.databases import Driver
 from watchword.store.sqlite import Sqlite
+from watchword.store.telling import Telling
+from watchword.store.verbs import Ask, Verb
 
 
 class SqlStore:
@@ -35,10 +41,14 @@ class SqlStore:
         driver: the database.
         token_life: seconds that an access token can live at most; a revocation is kept
             until every token it could concern has run out.
+        telling: who hears of what has been done; by default nobody.
     """
 
-    def __init__(self, driver: Driver, *, token_life: float) -> None:
+    def __init__(
+        self, driver: Driver, *, token_life: float, telling: Telling | None = None
+    ) -> None:
         self.driver = driver
+        self._telling = telling or Telling()
         self._life = token_life + LEEWAY + 60
         # The database's version when the log was last read, and where the log ended then.
         self._read: tuple[tuple[int, ...] | None, int, int] = (None, 0, 0)
@@ -122,13 +132,17 @@ class SqlStore:
         self, user_id: str, new: str, now: float, *, instead_of: str | None = None
     ) -> bool:
         """Change a hash; see `seams.Store`."""
-        verb = accounts.set_password(user_id, new, now, self._life, instead_of=instead_of)
-        return await self.driver.write(verb)
+        verb = partial(accounts.set_password, user_id, new, now, self._life, instead_of=instead_of)
+        if instead_of is not None:
+            return await self.driver.write(verb())
+        return await self._end("user", user_id, now, verb)
 
     async def set_disabled(self, user_id: str, now: float, *, disabled: bool) -> bool:
         """Disable or enable a user; what was granted before stays dead."""
-        verb = accounts.set_disabled(user_id, now, self._life, disabled=disabled)
-        return await self.driver.write(verb)
+        verb = partial(accounts.set_disabled, user_id, now, self._life, disabled=disabled)
+        if not disabled:
+            return await self.driver.write(verb())
+        return await self._end("user", user_id, now, verb)
 
     # --- take: clients ---
 
@@ -145,26 +159,50 @@ class SqlStore:
 
     async def set_client_disabled(self, client_id: str, now: float, *, disabled: bool) -> bool:
         """Disable or enable a client; what it was granted before stays dead."""
-        verb = clients.set_disabled(client_id, now, self._life, disabled=disabled)
-        return await self.driver.write(verb)
+        verb = partial(clients.set_disabled, client_id, now, self._life, disabled=disabled)
+        if not disabled:
+            return await self.driver.write(verb())
+        return await self._end("client", client_id, now, verb)
 
     async def remove_client(self, client_id: str, now: float) -> bool:
         """Delete a client; its tokens die with it."""
-        return await self.driver.write(clients.remove(client_id, now, self._life))
+        verb = partial(clients.remove, client_id, now, self._life)
+        return await self._end("client", client_id, now, verb)
 
     # --- take: grants ---
 
     async def open_grant(self, new: NewGrant, now: float) -> Opened | Refused:
         """Record what a user allowed a client."""
-        return await self.driver.write(grants.open_grant(new, now))
+        opened = SignedIn(now, new.user_id, new.client_id, new.id.hex(), new.ip)
+        more = self._telling.kept(opened, by=grants.KEPT_IF_OPENED)
+        outcome = await self.driver.write(grants.open_grant(new, now, *more))
+        if isinstance(outcome, Opened):
+            await self._telling(opened)
+        return outcome
 
     async def rotate(
         self, token: RefreshToken, now: float, *, window: float, idle: float
     ) -> Rotated | Repeated | Reused | Refused:
         """Spend a refresh token; `window` and `idle` in seconds."""
+        reused: list[Event] = []
+
+        def if_reused(grant: Grant) -> tuple[Ask, ...]:
+            reused.append(RefreshReused(now, grant.user_id, grant.client_id, grant.id.hex()))
+            return self._telling.kept(reused[-1])
+
         for durable in (False, True):
-            verb = grants.rotate(token, now, self._life, window=window, idle=idle, durable=durable)
+            verb = grants.rotate(
+                token,
+                now,
+                self._life,
+                window=window,
+                idle=idle,
+                durable=durable,
+                if_reused=if_reused,
+            )
             outcome = await self.driver.write(verb, durable=durable)
+            if isinstance(outcome, Reused) and outcome.first:
+                await self._telling(reused[-1])
             if outcome is not None:
                 return outcome
         raise AssertionError("a durable rotation always has an outcome")
@@ -173,20 +211,37 @@ class SqlStore:
 
     async def revoke_grant(self, grant_id: bytes, now: float) -> bool:
         """End one grant."""
-        return await self.driver.write(revocations.revoke_grant(grant_id, now, self._life))
+        verb = partial(revocations.revoke_grant, grant_id, now, self._life)
+        return await self._end("grant", grant_id.hex(), now, verb)
 
     async def revoke_user(self, user_id: str, now: float) -> bool:
         """End every grant a user has now."""
-        return await self.driver.write(revocations.revoke_user(user_id, now, self._life))
+        verb = partial(revocations.revoke_user, user_id, now, self._life)
+        return await self._end("user", user_id, now, verb)
 
     async def revoke_client(self, client_id: str, now: float) -> bool:
         """End every grant and token of a client."""
-        return await self.driver.write(revocations.revoke_client(client_id, now, self._life))
+        verb = partial(revocations.revoke_client, client_id, now, self._life)
+        return await self._end("client", client_id, now, verb)
 
     async def revoke_token(self, jti: str, expires_at: float, now: float) -> bool:
         """End one access token that belongs to no grant."""
-        verb = revocations.revoke_token(jti, expires_at, now, self._life)
-        return await self.driver.write(verb)
+        verb = partial(revocations.revoke_token, jti, expires_at, now, self._life)
+        return await self._end("token", jti, now, verb)
+
+    async def _end(
+        self, what: str, target: str, now: float, verb: Callable[..., Verb[bool]]
+    ) -> bool:
+        """Run a verb that ends something, and tell of it when it has."""
+        event = Revoked(now, what, target)
+        return await self._done(verb(*self._telling.kept(event)), event)
+
+    async def _done(self, verb: Verb[bool], event: Event) -> bool:
+        """Run a verb, and tell of what it did."""
+        changed = await self.driver.write(verb)
+        if changed:
+            await self._telling(event)
+        return changed
 
     async def is_revoked(
         self, *, grant_id: bytes | None, user_id: str, client_id: str, jti: str, rev: int
@@ -215,14 +270,16 @@ class SqlStore:
         self, key: StoredKey, *, unless_newer_than: float, retire_at: float, now: float
     ) -> bool:
         """Publish a key, unless another process just did."""
+        rotated = KeysRotated(now, key.alg, key.kid, key.signs_from)
         verb = signing.add(
             key,
+            *self._telling.kept(rotated),
             unless_newer_than=unless_newer_than,
             retire_at=retire_at,
             now=now,
             life=self._life,
         )
-        return await self.driver.write(verb)
+        return await self._done(verb, rotated)
 
     async def retire_key(self, kid: str, now: float, *, until: float, even_last: bool) -> bool:
         """Let a key verify nothing after `until`, unless nobody else of its kind signs."""

@@ -27,7 +27,7 @@ from watchword.rules.logins import folded
 from watchword.rules.revoking import LONGEST_LIFE
 from watchword.rules.scopes import Scopes
 from watchword.seams import Account, NewGrant, Opened, StoredUser, Users
-from watchword.store import accounts, clients, schema, signing
+from watchword.store import accounts, clients, grants, schema, signing
 from watchword.testing.asking import PEER, Ask, origin
 
 _SECRET = fresh("run", 512).clear  # one for all apps, so that one run makes each key once
@@ -100,22 +100,21 @@ class OwnServer:
         token, proof = tokens.first(grant_id, os.urandom(16), FIRST_PARTY)
         if isinstance(auth.users, Guests):
             await auth.store.ensure_user(account.sub, now)
-        opened = await auth.store.open_grant(
-            NewGrant(
-                id=grant_id,
-                user_id=account.sub,
-                client_id=FIRST_PARTY,
-                scopes=scopes,
-                audience=auth.settings.audience,
-                proof=proof,
-                auth_time=now,
-                idle_until=now + auth.settings.refresh_ttl,
-                expires_at=now + auth.settings.refresh_max,
-                looked_at=await auth.store.head(),
-                ip=PEER[0],
-            ),
-            now,
+        new = NewGrant(
+            id=grant_id,
+            user_id=account.sub,
+            client_id=FIRST_PARTY,
+            scopes=scopes,
+            audience=auth.settings.audience,
+            proof=proof,
+            auth_time=now,
+            idle_until=now + auth.settings.refresh_ttl,
+            expires_at=now + auth.settings.refresh_max,
+            looked_at=await auth.store.head(),
+            ip=PEER[0],
         )
+        # Not by the store, which would tell of a login that there was none of.
+        opened = await auth.driver.write(grants.open_grant(new, now))
         if not isinstance(opened, Opened):
             raise ConfigError(
                 f"{account.username} cannot be signed in.", why="disabled, or the login is taken"
