@@ -23,8 +23,9 @@ from watchword.events import Event
 from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, StoredUser
-from watchword.store import schema
+from watchword.store import schema, tables
 from watchword.store.databases import driver_of
+from watchword.store.server_counters import limits
 
 ISSUER = "http://localhost:8000"
 # Every test that builds a server runs on another database when this says so.
@@ -57,14 +58,39 @@ def template(postgres: PostgresServer) -> str:
     return name
 
 
+_used: list[str] = []  # databases that may be emptied and used again: quicker than a new one
+
+
 @pytest.fixture
-def database_url(request: pytest.FixtureRequest) -> Callable[[], str]:
+def database_url(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     """Makes an empty database of the kind that this run is for, and tells where it is."""
     if DATABASE == "sqlite":
-        return lambda: "sqlite:///:memory:"
+        yield lambda: "sqlite:///:memory:"
+        return
     server: PostgresServer = request.getfixturevalue("postgres")
     template: str = request.getfixturevalue("template")
-    return lambda: server.database(f"t{next(_databases)}_{os.getpid()}", template=template)
+    mine: list[str] = []
+
+    def made() -> str:
+        name = f"t{next(_databases)}_{os.getpid()}"
+        url = _used.pop() if _used else server.database(name, template=template)
+        mine.append(url)
+        return url
+
+    yield made
+    for url in mine:
+        _empty(url)
+        _used.append(url)
+
+
+def _empty(url: str) -> None:
+    names = [table.name for table in tables.metadata.sorted_tables]
+    kept = {tables.rev_head.name, tables.version.name}
+    emptied = ", ".join(name for name in [*names, limits.name] if name not in kept)
+    with psycopg.connect(url) as connection:
+        connection.execute("SET lock_timeout = '5s'")
+        connection.execute(f"TRUNCATE {emptied} RESTART IDENTITY")
+        connection.execute(f"UPDATE {tables.rev_head.name} SET epoch = 1, seq = 0")
 
 
 @pytest.fixture(scope="session")
@@ -83,7 +109,7 @@ def valkey(one_valkey: Valkey) -> Valkey:
     return one_valkey
 
 
-class Row(tuple[Any, ...]):
+class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot have names
     """A row as SQLite's: by number or by name."""
 
     names: dict[str, int]
@@ -224,8 +250,6 @@ class Server:
 
     def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table but the audit trail: what a refusal must leave as it was."""
-        from watchword.store import tables
-
         return {
             table.name: sorted(map(tuple, self.rows(f"SELECT * FROM {table.name}")), key=repr)
             for table in tables.metadata.sorted_tables
@@ -295,6 +319,8 @@ async def build(database_url: Callable[[], str]) -> AsyncIterator["Build"]:
     yield make
     for server in made:
         await server.http.aclose()
+        if server.auth.shared is not None:
+            await server.auth.shared.aclose()
         server.auth.close()
 
 

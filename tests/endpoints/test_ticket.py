@@ -240,7 +240,7 @@ async def test_a_ticket_of_another_server_is_unknown(live, build):
 @pytest.mark.attack("T-41")
 async def test_no_other_thing_that_works_once_is_a_ticket(live):
     ticket = await mint(live)
-    live.auth.driver.connection.execute("UPDATE watchword_once SET kind = 'code'")
+    live.rows("UPDATE watchword_once SET kind = 'code'")
     is_refused(await use(live, ticket))
     assert [kind for kind, _ in kept(live)] == ["code"]
 

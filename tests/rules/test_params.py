@@ -65,9 +65,18 @@ def test_what_a_client_encodes_is_what_is_read(fields):
     encodable = {
         name: value
         for name, value in fields.items()
-        if not any("\ud800" <= sign <= "\udfff" for sign in name + value)
+        if not any("\ud800" <= sign <= "\udfff" for sign in name + value) and "\0" not in value
     }
     assert params.form(urlencode(encodable).encode()) == encodable
+
+
+@pytest.mark.attack("L-18")
+def test_a_nul_is_in_nothing_but_secrets():
+    for name in ("username", "client_id", "scope", "anything"):
+        with pytest.raises(InvalidRequest):
+            params.form(urlencode({name: "a\0b"}).encode())
+    for name in ("password", "client_secret", "token", "refresh_token"):
+        assert params.form(urlencode({name: "a\0b"}).encode()) == {name: "a\0b"}
 
 
 @given(st.binary(max_size=200))

@@ -18,6 +18,7 @@ MOST_FIELDS = 64
 LONGEST_NAME = 255  # characters of a user name
 LONGEST_VALUE = 8192  # characters of any other value; the longest honest one is a token
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_ONLY_HASHED = frozenset({"password", "client_secret", "token", "refresh_token"})
 _REPEATABLE = frozenset({"resource"})  # RFC 8707 section 2
 
 
@@ -49,6 +50,9 @@ def form(body: bytes) -> Form:
     for name, value in pairs:
         if name in fields and not (name in _REPEATABLE and fields[name] == value):
             raise InvalidRequest("A parameter was sent more than once.", detail=name[:64])
+        if "\0" in value and name not in _ONLY_HASHED:
+            # RFC 6749 appendix A has it in no parameter, and PostgreSQL no place for it.
+            raise InvalidRequest("A parameter holds a character that it cannot.", detail=name[:64])
         fields[name] = value
     return {name: value for name, value in fields.items() if value != ""}
 

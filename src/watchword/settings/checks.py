@@ -25,16 +25,19 @@ def is_loopback(url: str) -> bool:
         return False
 
 
+_DATABASES = ("sqlite://", "postgresql://", "postgres://")
+
+
 def checked(settings: Settings) -> Settings:
     """The same settings, if they can be served with.
 
     Raises:
         ConfigError: they cannot.
     """
-    if not settings.database_url.startswith("sqlite://"):
+    if not settings.database_url.startswith(_DATABASES):
         raise ConfigError(
             "DATABASE_URL is not one this version can open.",
-            why="it knows sqlite:///path and sqlite:///:memory:",
+            why="it knows sqlite:///path, sqlite:///:memory: and postgresql://user@host/name",
             fix="set WATCHWORD_DATABASE_URL=sqlite:///./watchword.db",
         )
     if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)+", settings.prefix):

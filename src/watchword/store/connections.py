@@ -10,6 +10,7 @@ import asyncio
 import os
 import select
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -52,6 +53,7 @@ class Connections:
         self._prepares = prepares
         self._turns = asyncio.Semaphore(most)
         self._free: list[Connection] = []  # the latest used is taken first: its caches are warm
+        self._all: weakref.WeakSet[Connection] = weakref.WeakSet()
         self._process = os.getpid()
 
     @asynccontextmanager
@@ -108,17 +110,19 @@ class Connections:
             **_WATCHED,  # type: ignore[arg-type]
         )
         made.prepared_max = _MOST_PREPARED
+        self._all.add(made)
         return made
 
     def close(self) -> None:
-        """Close those that are free; those at work are closed by nobody taking them again."""
-        mine = self._process == os.getpid()
-        while self._free:
-            connection = self._free.pop()
-            if mine:
-                connection.pgconn.finish()
-            else:  # a parent's: saying goodbye on its socket would end it there
-                _left_alone.append(connection)
+        """Close all; what is at work on one is broken off."""
+        connections = list(self._all)
+        self._all.clear()
+        self._free.clear()
+        if self._process != os.getpid():  # a parent's: a goodbye on its socket would end it there
+            _left_alone.extend(connections)
+            return
+        for connection in connections:
+            connection.pgconn.finish()
 
     async def _taken(self, waits: bool | None) -> Connection:  # noqa: FBT001
         if self._process != os.getpid():

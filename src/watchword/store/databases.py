@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from watchword.errors import ConfigError
@@ -15,7 +15,13 @@ T = TypeVar("T")
 
 
 class Driver(Runs, Protocol):
-    """A driver, and what differs between a file and a server."""
+    """A driver, and what differs between a file and a server.
+
+    `committed` is awaited after each commit to the revocation log, where its readers are
+    not on this machine.
+    """
+
+    committed: Callable[[], Awaitable[None]] | None
 
     @property
     def in_memory(self) -> bool:

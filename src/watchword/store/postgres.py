@@ -9,8 +9,9 @@ has been committed.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, TypeVar, cast
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
@@ -19,6 +20,7 @@ from psycopg import AsyncRawCursor
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.sql import ClauseElement, Executable
 
+from watchword.seams import Unavailable
 from watchword.store.connections import Connection, Connections, told
 from watchword.store.verbs import HEAD_LOCKED, Ask, Take, Verb
 
@@ -73,6 +75,9 @@ class Postgres:
 
     def __init__(self, url: str, *, most: int = 4, patience: float = 5.0) -> None:
         self.conninfo, self.pooled = _without_ours(url)
+        # Awaited after each commit to the log and before anybody is told: then the guards of
+        # this process obey what it acknowledges.
+        self.committed: Callable[[], Awaitable[None]] | None = None
         self._most = most
         self._patience = patience
         self._by_loop: dict[asyncio.AbstractEventLoop, _Loop] = {}
@@ -147,7 +152,7 @@ class Postgres:
                 patience=self._patience,
                 prepares=not self.pooled,
             )
-            found = self._by_loop[loop] = _Loop(connections, pooled=self.pooled)
+            found = self._by_loop[loop] = _Loop(connections, self)
         return found
 
     def _forget_ended(self) -> None:
@@ -159,9 +164,9 @@ class Postgres:
 class _Loop:
     """What one event loop has: its connections, and the revocations that wait for theirs."""
 
-    def __init__(self, connections: Connections, *, pooled: bool) -> None:
+    def __init__(self, connections: Connections, driver: Postgres) -> None:
         self.connections = connections
-        self._pooled = pooled
+        self._driver = driver
         self._waiting: list[tuple[Take, asyncio.Future[list[Rows]]]] = []
         self._committing: asyncio.Task[None] | None = None
 
@@ -178,7 +183,7 @@ class _Loop:
 
     def switched(self, connection: Connection, *, durable: bool) -> tuple[str, ...]:
         """What to say first, so that the commit waits for the disk or does not."""
-        if self._pooled:  # a setting that stayed would be met by whoever comes next
+        if self._driver.pooled:  # a setting that stayed would be met by whoever comes next
             return () if durable else (_THIS_ONE_DOES_NOT,)
         if connection.waits is durable:
             return ()
@@ -214,6 +219,9 @@ class _Loop:
                 if not future.done():
                     future.set_exception(error)
             return
+        if self._driver.committed is not None:
+            with contextlib.suppress(Unavailable):  # who cannot hear of it lets nobody in
+                await self._driver.committed()
         for take, future in batch:
             mine, answers = answers[: len(take)], answers[len(take) :]
             if not future.done():  # otherwise the caller has gone

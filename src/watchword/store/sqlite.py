@@ -15,7 +15,7 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -61,6 +61,7 @@ class Sqlite:
         return self.path == ":memory:"
 
     is_local = True
+    committed: Callable[[], Awaitable[None]] | None = None  # whoever reads the log sees it
 
     async def listen(self, heard: Callable[[], None]) -> None:
         """Nothing is to be heard: the log is read at each decision."""
