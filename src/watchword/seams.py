@@ -218,6 +218,7 @@ class StoredUser:
 
     account: Account
     password: str | None = field(repr=False)
+    rev_seq: int = 0  # the log's number when all grants ended last
 
 
 class Store(Protocol):
@@ -259,10 +260,7 @@ class Store(Protocol):
     async def set_client_secrets(
         self, client_id: str, new: tuple[str, ...], now: float, *, instead_of: tuple[str, ...]
     ) -> bool: ...
-    async def set_client_disabled(self, client_id: str, now: float, *, disabled: bool) -> bool:
-        """Either way what the client was granted before stays dead."""
-        ...
-
+    async def set_client_disabled(self, client_id: str, now: float, *, disabled: bool) -> bool: ...
     async def remove_client(self, client_id: str, now: float) -> bool: ...
 
     # take: grants

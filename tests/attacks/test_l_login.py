@@ -7,6 +7,7 @@ import bcrypt
 import pytest
 
 from watchword import Account
+from watchword.crypto.devices import Devices
 from watchword.rules.scopes import Scopes
 from watchword.seams import StoredUser
 
@@ -274,6 +275,112 @@ async def test_one_account_from_a_thousand_addresses(build, hashed):
     assert (await attempt(server, password="secret")).is_success
 
 
+async def burnt(server, name: str = "johndoe") -> None:
+    """Strangers use up all the tries of an account."""
+    for turn in range(110):
+        server.come_from(f"198.18.0.{turn}")
+        answer = await server.http.post(
+            "/token", data={"username": name, "password": "wrong"}, headers={"Cookie": "x=y"}
+        )
+    assert answer.status_code == 429
+    server.come_from("203.0.113.1")
+
+
+HOME = "https://id.example.com"
+
+
+@pytest.mark.attack("L-05")
+@pytest.mark.parametrize("switch", [True, False])
+async def test_who_is_known_here_gets_in_while_strangers_use_up_the_account(build, switch):
+    server = build(**PRODUCTION, known_devices=switch)
+    server.http.base_url = HOME  # the cookie is sent over TLS only
+    await server.auth.start()
+    await server.add_user("johndoe")
+    await server.login()
+    await burnt(server)
+    answer = await attempt(server, password="secret")
+    assert answer.status_code == (200 if switch else 429)
+    server.http.cookies.clear()
+    assert (await attempt(server, password="secret")).status_code == 429, "not known there"
+
+
+@pytest.mark.attack("L-05", "L-06")
+async def test_a_known_device_has_a_limit_of_its_own(build, hashed):
+    server = build(**PRODUCTION)
+    server.http.base_url = HOME
+    await server.auth.start()
+    await server.add_user("johndoe")
+    await server.login()
+    hashed.clear()
+    codes = [(await attempt(server)).status_code for _ in range(15)]
+    assert codes == [401] * 10 + [429] * 5
+    assert len(hashed) == 10
+    assert [event.policy for event in server.told("limit.reached")] == ["login_device"]
+    server.clock.tick(60)
+    assert (await attempt(server, password="secret")).is_success
+    assert [(await attempt(server)).status_code for _ in range(11)] == [401] * 10 + [429]
+    server.http.cookies.clear()
+    assert (await attempt(server, password="secret")).is_success, "the account's own is untouched"
+
+
+@pytest.mark.attack("L-05")
+async def test_a_device_is_known_for_one_account_only(build):
+    server = build(**PRODUCTION)
+    server.http.base_url = HOME
+    await server.auth.start()
+    await server.add_user("johndoe")
+    await server.add_user("mallory", "mine")
+    await attempt(server, "mallory", "mine")
+    await burnt(server)
+    assert (await attempt(server, password="secret")).status_code == 429
+    assert (await attempt(server, "mallory", "mine")).is_success
+
+
+@pytest.mark.attack("L-05", "L-28")
+@pytest.mark.parametrize("end", ["password", "everywhere", "disabled", "time", "secret"])
+async def test_a_device_is_forgotten_with_everything_else(build, end):
+    server = build(**PRODUCTION)
+    server.http.base_url = HOME
+    await server.auth.start()
+    await server.add_user("johndoe")
+    await server.login()
+    store, now = server.auth.store, server.clock()
+    if end == "password":
+        await store.set_password("u_johndoe", await server.auth.passwords.hash("secret"), now)
+    elif end == "everywhere":
+        await store.revoke_user("u_johndoe", now)
+    elif end == "disabled":
+        await store.set_disabled("u_johndoe", now, disabled=True)
+        await store.set_disabled("u_johndoe", now, disabled=False)
+    elif end == "time":
+        server.clock.tick(90 * 86_400)
+    else:
+        server.auth._bench.devices = Devices(["another secret that is long enough"])
+    await burnt(server)
+    assert (await attempt(server, password="secret")).status_code == 429
+    server.clock.tick(3600)
+    assert (await attempt(server, password="secret")).is_success
+    await burnt(server)
+    assert (await attempt(server, password="secret")).is_success, "known again"
+
+
+@pytest.mark.attack("L-05")
+async def test_a_device_proves_nothing_else(build):
+    server = build(**PRODUCTION)
+    server.http.base_url = HOME
+    await server.auth.start()
+    await server.add_user("johndoe")
+    tokens = await server.login()
+    known = server.http.cookies["__Host-watchword_device"]
+    assert (await attempt(server)).status_code == 401
+    assert (await server.get("/guarded")).status_code == 401
+    assert (await server.get("/guarded", known)).status_code == 401
+    assert (await server.refresh(known)).status_code == 400
+    assert known not in str(tokens)
+    for table in server.snapshot().values():
+        assert known not in str(table)
+
+
 @pytest.mark.attack("L-07", "L-10")
 @pytest.mark.parametrize("address", ["203.0.113.9", "2001:db8:1:2::{n:x}"])
 async def test_one_password_for_a_thousand_accounts_from_one_place(build, hashed, address):
@@ -405,6 +512,7 @@ async def test_the_sixth_wrong_try_in_a_minute(build, hashed, mode):
     assert (await attempt(server, password="secret")).headers["retry-after"] == "1"
     server.clock.tick(1)
     assert (await attempt(server, password="secret")).is_success
+    server.http.cookies.clear()  # a known device has a budget of its own
     for _ in range(5):  # the honest login gave the whole budget back
         assert (await attempt(server)).status_code == 401
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from watchword.crypto.devices import Device
 from watchword.exchanges.attempts import for_person, from_place
 from watchword.seams import Account
 
@@ -55,3 +56,9 @@ def test_one_person_has_a_bucket_for_each_address():
     assert for_person(ADA, "ada", "203.0.113.8")[1] != near
     six = [for_person(ADA, "ada", f"2001:db8::{n}") for n in range(1, 4)]
     assert len(set(six)) == 1
+
+
+@pytest.mark.attack("L-05")
+def test_a_known_device_has_one_bucket_that_nobody_else_can_empty():
+    device = Device(b"d" * 16, 1, 2)
+    assert for_person(ADA, "ada", IP, device) == (("login_device", device.id.hex()),)

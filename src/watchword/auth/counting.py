@@ -82,6 +82,7 @@ def _policies(settings: Settings) -> dict[str, Limit]:
         "login_ip": settings.limit_login_ip,
         "login_wide": settings.limit_login_wide,
         "login_account": settings.limit_login_account,
+        "login_device": settings.limit_login_device,
         "token": settings.limit_token,
     }
     policies = {}

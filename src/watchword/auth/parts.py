@@ -11,6 +11,7 @@ from watchword.auth.counting import Counting, counting_of, shared_of
 from watchword.auth.delivering import Deliveries
 from watchword.auth.listening import Hooks
 from watchword.clients import Clients
+from watchword.crypto.devices import Devices
 from watchword.crypto.jose import KeySet
 from watchword.crypto.passwords import Cost, Passwords
 from watchword.crypto.refresh_tokens import RefreshTokens
@@ -128,6 +129,7 @@ def built(settings: Settings, given: Given) -> Parts:
         settings=settings,
         refresh_tokens=RefreshTokens(settings.secrets),
         tickets=Tickets(settings.secrets),
+        devices=Devices(settings.secrets),
         proxies=TrustedProxies.parse(settings.trusted_proxies),
         exchanges=_exchanges(settings),
         now=given.now,

@@ -104,7 +104,7 @@ def _headers(error: OAuthError) -> dict[str, str]:
 
 
 def cross_origin(response: Response, request: Request, origins: tuple[str, ...]) -> Response:
-    """Let a registered browser origin read the answer; no cookies are ever involved."""
+    """Let a registered browser origin read the answer; it never comes with cookies."""
     origin = request.headers.get("origin")
     if origins:
         response.headers["Vary"] = "Origin"

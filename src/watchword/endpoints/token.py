@@ -11,7 +11,7 @@ import base64
 from starlette.requests import Request
 from starlette.responses import Response
 
-from watchword.endpoints import answers, client_auth, forms
+from watchword.endpoints import answers, client_auth, devices, forms
 from watchword.errors import UnsupportedGrantType
 from watchword.events import TokenIssued
 from watchword.exchanges.bench import Bench, Caller, Entitlement
@@ -54,7 +54,10 @@ async def exchanged(ask: params.TokenAsk, client: Client, caller: Caller, at: Be
     client.must_be_allowed(ask.grant_type)
     earned = await exchange(ask, client, caller, at)
     access_token = await minted(earned, client, ask.grant_type, caller, at)
-    return answers.tokens(earned, access_token, at.settings.access_ttl)
+    response = answers.tokens(earned, access_token, at.settings.access_ttl)
+    if earned.device is not None:
+        devices.keep(earned.device, caller.connection, response, at)
+    return response
 
 
 async def minted(
@@ -99,4 +102,4 @@ def caller_of(request: Request, at: Bench) -> Caller:
         # peers) has put in what a header claims. Whom to believe is for our own settings.
         peer = "127.0.0.1"
     ip = at.proxies.client_ip(peer, request.scope["headers"], at.settings.forwarded_header)
-    return Caller(ip, request)
+    return Caller(ip, request, devices.carried(request, at))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from watchword.clients import Clients
+from watchword.crypto.devices import Devices
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import Secret
 from watchword.crypto.tickets import Tickets
@@ -38,14 +39,19 @@ class Entitlement:
     grant_id: str | None = None
     auth_time: float | None = None
     refresh_token: Secret | None = None
+    device: Secret | None = None  # what the caller's device shall carry
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Where a request comes from, and the request itself for hooks that want it."""
+    """Where a request comes from, and the request itself for hooks that want it.
+
+    `device` is what it carries to be known by; whether it is known is for its reader to say.
+    """
 
     ip: str
     connection: Any = field(default=None, repr=False)
+    device: str | None = field(default=None, repr=False)
 
 
 class Exchange(Protocol):
@@ -74,6 +80,7 @@ class Bench:
     settings: Settings
     refresh_tokens: RefreshTokens
     tickets: Tickets
+    devices: Devices
     proxies: TrustedProxies
     exchanges: Mapping[str, Exchange]
     now: Callable[[], float]

@@ -34,7 +34,8 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     await at.limits.spend(now, *attempts.from_place(caller.ip))
     looked_at = await at.store.head()
     found = await at.users.by_login(ask.username)  # look
-    spent = attempts.for_person(found, ask.username, caller.ip)
+    device = await attempts.device_of(found, caller, now, at)
+    spent = attempts.for_person(found, ask.username, caller.ip, device)
     await at.limits.spend(now, *spent)
     account = await _proven(found, ask, client, caller, at)  # judge
     may_have = at.may_have(account)
@@ -74,6 +75,7 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
         grant_id=grant_id.hex(),
         auth_time=now,
         refresh_token=token,
+        device=attempts.known_from_now_on(account, device, outcome.rev, now, at),
     )
 
 

@@ -9,7 +9,8 @@ unknown name is refused, with the nearest known one.
 from __future__ import annotations
 
 from watchword.settings.checks import is_loopback, weakness
-from watchword.settings.fields import Settings, seconds
+from watchword.settings.fields import Settings
+from watchword.settings.kinds import seconds
 from watchword.settings.loading import load
 from watchword.settings.sources import CONFIG, PREFIX, tables
 

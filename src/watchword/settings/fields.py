@@ -2,49 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from typing import Annotated, Any, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
-from pydantic_settings import (
-    BaseSettings,
-    NoDecode,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-)
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from watchword.rules.revoking import LONGEST_LIFE
+from watchword.settings.kinds import Seconds, Words, option
 from watchword.settings.sources import PREFIX, DotEnv, NamedFiles, Toml
-
-_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
-_DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
-
-
-def seconds(value: object) -> object:
-    """`10m`, `30d`, `45` (seconds) or a timedelta, as seconds."""
-    if hasattr(value, "total_seconds"):
-        return value.total_seconds()
-    if isinstance(value, str):
-        found = _DURATION.fullmatch(value.strip())
-        if found is None:
-            raise ValueError("write a number and a unit: 30s, 10m, 12h, 90d")
-        return float(found[1]) * _UNITS[found[2] or "s"]
-    return value
-
-
-def _words(value: object) -> object:
-    if isinstance(value, str):
-        return tuple(word for word in re.split(r"[\s,]+", value) if word)
-    return value
-
-
-Seconds = Annotated[float, BeforeValidator(seconds)]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
-
-
-def option(default: Any, why: str, *, group: str, **bounds: Any) -> Any:
-    """A setting: its default, its reason (the manual is made of these), its group."""
-    return Field(default, description=why, json_schema_extra={"group": group}, **bounds)
 
 
 class Settings(BaseSettings):
@@ -128,6 +92,14 @@ class Settings(BaseSettings):
         le=60,
     )
 
+    device_ttl: Seconds = option(
+        90 * 86_400.0,
+        "a device on which nobody signs in for so long is no longer known",
+        group="lifetimes",
+        ge=60,
+        le=400 * 86_400.0,  # browsers keep no cookie for longer
+    )
+
     # --- tokens ---
     resource: str = option(
         "", "the audience of access tokens; empty means the issuer: this very app", group="tokens"
@@ -174,6 +146,12 @@ class Settings(BaseSettings):
         "the tutorial's own paths: /token, /refresh-token, /revoke-token, /users/me",
         group="sign-in",
     )
+    known_devices: bool = option(
+        True,  # noqa: FBT003
+        "a cookie by which a device that has signed in is counted by itself, so that strangers who "
+        "use up an account's tries do not lock its owner out",
+        group="sign-in",
+    )
     hash_memory_kib: int = option(
         19_456,
         "memory of one Argon2id hash; the floor OWASP gives",
@@ -202,6 +180,11 @@ class Settings(BaseSettings):
     )
     limit_login_account: str = option(
         "100 + 100/h", "tries of one account from anywhere", group="limits"
+    )
+    limit_login_device: str = option(
+        "10 + 1/min",
+        "tries of one account from a device it has signed in on, instead of the account's own",
+        group="limits",
     )
     limit_token: str = option(
         "600 + 10/s",

@@ -105,16 +105,20 @@ def account(row: Row) -> Account:
     )
 
 
+def _stored(row: Row) -> StoredUser:
+    return StoredUser(account(row), row["password"], row["rev_seq"])
+
+
 def by_login(login: str) -> Verb[StoredUser | None]:
     """The user a person means by what they typed."""
     rows = yield _BY_LOGIN, {"login": folded(login)}
-    return StoredUser(account(rows[0]), rows[0]["password"]) if rows else None
+    return _stored(rows[0]) if rows else None
 
 
 def by_id(user_id: str) -> Verb[StoredUser | None]:
     """The user of that subject."""
     rows = yield _BY_ID, {"user_id": user_id}
-    return StoredUser(account(rows[0]), rows[0]["password"]) if rows else None
+    return _stored(rows[0]) if rows else None
 
 
 def page(after: str, most: int) -> Verb[list[Account]]:

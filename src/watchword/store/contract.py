@@ -148,6 +148,20 @@ class _UsersAndClients:
         assert found.password is None
         assert await store.revoke_user("elsewhere|1", NOW)
 
+    async def test_a_user_says_when_everything_ended_last(self, store: Store) -> None:
+        user = a_user()
+        sub = user.account.sub
+        assert await store.add_user(user)
+        for end in (
+            store.revoke_user(sub, NOW),
+            store.set_password(sub, "changed", NOW),
+            store.set_disabled(sub, NOW, disabled=True),
+        ):
+            assert await end
+            for found in (await store.user(sub), await store.user_by_login(user.account.username)):
+                assert found is not None
+                assert found.rev_seq == await store.head()
+
     async def test_an_upgraded_hash_never_undoes_a_changed_password(self, store: Store) -> None:
         user = a_user(password="old")
         sub = user.account.sub
