@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import enum
 import os
 import shutil
@@ -12,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from watchword.cli import accelerator, disk
+from watchword.cli import accelerator, disk, server
 from watchword.cli.desk import clock
 from watchword.cli.output import counted
 from watchword.crypto.keys import Keyring, StoredKey, opened
@@ -22,6 +23,7 @@ from watchword.seams import Unavailable
 from watchword.settings import Settings, weakness
 from watchword.signing import ours
 from watchword.store import schema, signing
+from watchword.store.databases import PER_LOOP
 from watchword.store.running import run
 from watchword.store.schema import Schema
 
@@ -97,6 +99,9 @@ def _modes(settings: Settings, *, fix: bool) -> Iterator[Finding]:
 
 
 def _database(settings: Settings) -> Iterator[Finding]:
+    if not settings.database_path:
+        yield from _on_server(settings)
+        return
     path = Path(settings.database_path)
     if settings.database_path == ":memory:":
         yield Finding(Level.WARN, "database", "in memory: everything is lost at the end")
@@ -122,6 +127,40 @@ def _database(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.FAIL, "database", str(error), "restore it from a backup")
 
 
+def _on_server(settings: Settings) -> Iterator[Finding]:
+    try:
+        look = asyncio.run(server.look(settings))
+    except (ConfigError, Unavailable) as error:
+        yield Finding(Level.FAIL, "database", str(error), "start the server, or mend DATABASE_URL")
+        return
+    told = f"PostgreSQL {look.version} at {settings.database_shown}"
+    yield Finding(Level.OK, "database", f"{told} answers in {look.took * 1000:.1f} ms")
+    if not look.lasts:
+        told = "fsync or full_page_writes is off: what was committed may be lost or torn"
+        yield Finding(Level.FAIL, "durability", told, "ALTER SYSTEM RESET fsync")
+    if look.free < server.LEAST_FREE:
+        told = (
+            f"{counted(look.free, 'connection')} left of {look.most}; each worker takes {PER_LOOP}"
+        )
+        yield Finding(Level.WARN, "connections", told, "raise max_connections, or use PgBouncer")
+    if abs(look.ahead) > 1:
+        told = f"the server's clock is {look.ahead:+.1f} s from this machine's"
+        yield Finding(Level.WARN, "clocks", told, "timedatectl set-ntp true")
+    if (standing := _standing(*look.schema)) is not None:
+        yield standing
+        return
+    yield Finding(Level.OK, "schema", f"revision {look.schema[1]}")
+    yield from _keys(look.keys, settings, clock())
+
+
+def _standing(standing: Schema, revision: str | None) -> Finding | None:
+    if standing is Schema.CURRENT:
+        return None
+    run_this = "run the newer version" if standing is Schema.AHEAD else "watchword migrate up"
+    told = f"{standing.value}: at {revision}, needed {schema.HEAD}"
+    return Finding(Level.FAIL, "schema", told, run_this)
+
+
 def _inside(connection: sqlite3.Connection, settings: Settings) -> Iterator[Finding]:
     verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
@@ -132,14 +171,11 @@ def _inside(connection: sqlite3.Connection, settings: Settings) -> Iterator[Find
     # `synchronous` is the writer's own: FULL where a commit must outlive a power cut.
     told = f"journal {journal}; logins and revocations are committed with synchronous=FULL"
     yield Finding(Level.OK if journal == "wal" else Level.WARN, "journal", told)
-    standing, revision = schema.standing(connection)
-    if standing is not Schema.CURRENT:
-        behind = standing is not Schema.AHEAD
-        run_this = "watchword migrate up" if behind else "run the newer version"
-        told = f"{standing.value}: at {revision}, needed {schema.HEAD}"
-        yield Finding(Level.FAIL, "schema", told, run_this)
+    found = schema.standing(connection)
+    if (standing := _standing(*found)) is not None:
+        yield standing
         return
-    yield Finding(Level.OK, "schema", f"revision {revision}")
+    yield Finding(Level.OK, "schema", f"revision {found[1]}")
     yield from _keys(run(connection, signing.every()), settings, clock())
 
 
@@ -240,6 +276,8 @@ def _clock(settings: Settings) -> Iterator[Finding]:
 
 
 def _space(settings: Settings) -> Iterator[Finding]:
+    if not settings.database_path:
+        return
     directory = Path(settings.database_path).resolve().parent
     if not directory.is_dir():
         yield Finding(Level.FAIL, "disk", f"there is no {directory}", f"mkdir -p {directory}")

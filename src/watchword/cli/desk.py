@@ -16,8 +16,8 @@ from watchword.seams import Account
 from watchword.settings import Settings
 from watchword.signing import Signing
 from watchword.store import schema
+from watchword.store.databases import Driver, driver_of
 from watchword.store.sql import SqlStore
-from watchword.store.sqlite import Sqlite
 from watchword.store.telling import Telling, wanted
 
 clock: Callable[[], float] = time.time  # noqa: TID251 - a command is its own composition root
@@ -29,7 +29,7 @@ class Desk:
     """What a command works with. A server may run on the same file at the same time."""
 
     settings: Settings
-    driver: Sqlite
+    driver: Driver
     store: SqlStore
     now: float
 
@@ -68,7 +68,7 @@ async def opened() -> AsyncIterator[Desk]:
         Unavailable: the database cannot be opened.
     """
     settings = settings_module.load()
-    driver = Sqlite(settings.database_path)
+    driver = driver_of(settings.database_url)
     if driver.in_memory:
         raise ConfigError(
             "The database is in memory.",

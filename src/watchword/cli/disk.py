@@ -16,7 +16,7 @@ _MOUNTS = Path("/proc/self/mountinfo")
 
 def files(database: str) -> list[Path]:
     """The files of a database that are there: itself, its WAL, the limits' counters."""
-    names = [database, f"{database}-limits"]
+    names = [database, f"{database}-limits"] if database else []
     every = [Path(name + tail) for name in names for tail in ("", "-wal", "-shm")]
     return [path for path in every if path.is_file()]
 

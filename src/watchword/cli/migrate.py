@@ -12,8 +12,8 @@ from watchword.cli.command import Command
 from watchword.cli.output import Exit, NotFound, Output, facts
 from watchword.settings import Settings
 from watchword.store import schema
+from watchword.store.databases import driver_of
 from watchword.store.schema import HEAD, Schema
-from watchword.store.sqlite import Sqlite
 
 _TOLD = {
     Schema.EMPTY: "not made yet; `watchword migrate up` or the first start makes it",
@@ -36,7 +36,7 @@ def migrate(ctx: click.Context, *, what: str) -> None:
         _up(settings)
     standing, revision = _standing(settings, must_exist=what == "check")
     value = {
-        "database": settings.database_url,
+        "database": settings.database_shown,
         "schema": standing.value,
         "revision": revision,
         "needed": HEAD,
@@ -47,7 +47,7 @@ def migrate(ctx: click.Context, *, what: str) -> None:
 
 
 def _up(settings: Settings) -> None:
-    driver = Sqlite(settings.database_path)
+    driver = driver_of(settings.database_url)
     try:
         schema.prepare(driver, upgrade=True)
     finally:
@@ -56,6 +56,8 @@ def _up(settings: Settings) -> None:
 
 def _standing(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | None]:
     """Read only: asking must not make an empty database."""
+    if not settings.database_path:
+        return _standing_on_server(settings, must_exist=must_exist)
     path = Path(settings.database_path)
     if not path.is_file():
         if must_exist:
@@ -66,3 +68,17 @@ def _standing(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | No
         return schema.standing(connection)
     finally:
         connection.close()
+
+
+def _standing_on_server(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | None]:
+    driver = driver_of(settings.database_url)
+    from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
+    from watchword.store.postgres import Postgres  # noqa: PLC0415
+
+    assert isinstance(driver, Postgres)  # noqa: S101 - the other kind has a path
+    found = server_schema.look(driver)
+    if must_exist and found[0] is Schema.EMPTY:
+        raise NotFound(
+            f"There are no tables in {settings.database_shown}.", fix="watchword migrate up"
+        )
+    return found

@@ -123,7 +123,7 @@ async def _rehearsed(auth: Auth) -> dict[str, Any]:
         states = {key.kid: auth.signing.ring.state(key, now) for key in keys}
         return {
             "issuer": auth.settings.issuer,
-            "database": auth.settings.database_url,
+            "database": auth.settings.database_shown,
             "keys": [f"{key.alg}" for key in keys if states[key.kid] == "active"],
             "mode": auth.settings.env,
         }
@@ -157,7 +157,8 @@ def _must_be_servable(auth: Auth, host: str, workers: int) -> None:
             why="each would count for itself, so an attacker gets as many tries as workers",
             fix="set WATCHWORD_LIMIT_BACKEND=db",
         )
-    kind = None if auth.driver.in_memory else network_file_system(Path(settings.database_path))
+    on_file = auth.driver.is_local and not auth.driver.in_memory
+    kind = network_file_system(Path(settings.database_path)) if on_file else None
     if kind is not None:
         raise ConfigError(
             f"The database is on a network file system ({kind}).",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -9,6 +10,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from watchword.rules.revoking import LONGEST_LIFE
 from watchword.settings.kinds import Seconds, Words, option
 from watchword.settings.sources import PREFIX, DotEnv, NamedFiles, Toml
+
+_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
 
 
 class Settings(BaseSettings):
@@ -275,8 +278,15 @@ class Settings(BaseSettings):
 
     @property
     def database_path(self) -> str:
-        """The file of an `sqlite:///` URL, or `:memory:`."""
+        """The file of an `sqlite:///` URL, or `:memory:`; empty for a server."""
+        if not self.database_url.startswith("sqlite:"):
+            return ""
         return self.database_url.removeprefix("sqlite:///") or ":memory:"
+
+    @property
+    def database_shown(self) -> str:
+        """The database's URL as people and logs may see it: without a password."""
+        return _PASSWORD.sub(r"\1:***@", self.database_url)
 
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r}, issuer={self.issuer!r})"

@@ -12,6 +12,7 @@ from watchword.store.verbs import Driver as Runs
 from watchword.store.verbs import Verb
 
 T = TypeVar("T")
+PER_LOOP = 4  # connections to a server that one worker takes
 
 
 class Driver(Runs, Protocol):
@@ -64,4 +65,4 @@ def driver_of(url: str) -> Driver:
         )
     from watchword.store.postgres import Postgres  # noqa: PLC0415 - only where it is used
 
-    return Postgres(url)
+    return Postgres(url, most=PER_LOOP)

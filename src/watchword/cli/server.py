@@ -1,0 +1,87 @@
+"""A look at a PostgreSQL server, for `watchword doctor`; it changes nothing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from watchword.cli.desk import clock
+from watchword.crypto.keys import StoredKey
+from watchword.seams import Unavailable
+from watchword.settings import Settings
+from watchword.store import signing
+from watchword.store.databases import driver_of
+from watchword.store.schema import Schema
+
+if TYPE_CHECKING:
+    import psycopg
+
+LEAST_FREE = 10  # connections
+_FACTS = """
+    SELECT current_setting('server_version'), current_setting('max_connections')::int,
+           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+           current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on',
+           extract(epoch FROM clock_timestamp())::float8
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was found.
+
+    Attributes:
+        version: of the server.
+        took: seconds for one answer.
+        most: connections that the server accepts.
+        free: how many of them are left.
+        lasts: whether what is committed outlives a power cut.
+        ahead: seconds that its clock is before this machine's.
+        schema: how it stands, and the revision.
+        keys: the signing keys, sealed; none where the schema is another.
+    """
+
+    version: str
+    took: float
+    most: int
+    free: int
+    lasts: bool
+    ahead: float
+    schema: tuple[Schema, str | None]
+    keys: list[StoredKey]
+
+
+async def look(settings: Settings) -> Look:
+    """Connect and ask.
+
+    Raises:
+        ConfigError: the driver is not installed.
+        Unavailable: the server cannot be reached.
+    """
+    driver = driver_of(settings.database_url)
+    import psycopg  # noqa: PLC0415 - `driver_of` has said so where it is missing
+
+    try:
+        with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:  # type: ignore[attr-defined]
+            facts, schema = _asked(connection)
+        keys = await driver.read(signing.every()) if schema[0] is Schema.CURRENT else []
+    except psycopg.Error as error:
+        raise Unavailable(str(error).strip().splitlines()[0]) from error
+    finally:
+        driver.close()
+    return Look(*facts, schema=schema, keys=keys)
+
+
+def _asked(
+    connection: psycopg.Connection,
+) -> tuple[tuple[str, float, int, int, bool, float], tuple[Schema, str | None]]:
+    from watchword.store import server_schema  # noqa: PLC0415
+
+    connection.execute("SELECT 1")  # the first answer pays for what comes with a connection
+    began = time.perf_counter()
+    row = connection.execute(_FACTS).fetchone()
+    took = time.perf_counter() - began
+    assert row is not None  # noqa: S101 - a SELECT without FROM has one row
+    version, most, used, lasts, now = row
+    facts = (version, took, most, most - used, lasts, now - clock())
+    return facts, server_schema.standing(connection)

@@ -1,0 +1,63 @@
+"""The command line on a PostgreSQL server: the same commands, and what doctor sees."""
+
+from __future__ import annotations
+
+import pytest
+from pg import PostgresServer, free_port
+
+
+@pytest.fixture(scope="module")
+def durable():
+    """One that waits for its disk, as doctor wants it."""
+    server = PostgresServer()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def on_server(run, monkeypatch, durable, request):
+    """Settings that name a server, with a password that nobody may see."""
+    url = durable.database(request.node.name).replace("postgres@", "postgres:hunter2@")
+    monkeypatch.setenv("WATCHWORD_DATABASE_URL", url)
+    return run
+
+
+def _told(run, code: int = 0, **env: str) -> dict[str, tuple[str, str]]:
+    found = run.json("doctor", code=code, **env)["findings"]
+    return {one["code"]: (one["level"], one["message"]) for one in found}
+
+
+def test_a_server_is_made_ready_used_and_looked_at(on_server):
+    assert on_server.json("migrate", "status")["schema"] == "empty"
+    on_server("migrate", "check", code=4)
+    on_server("migrate", "up")
+    assert on_server.json("migrate", "check", code=0)["schema"] == "current"
+    ada = on_server.user("ada", "--scope", "me")
+    assert on_server.json("user", "list")[0]["username"] == "ada"
+    on_server("user", "disable", "ada", "--yes")
+    assert on_server.json("user", "show", ada["sub"])["disabled"] is True
+    made = on_server.json("client", "create", "job", "--service", "--scope", "me")
+    assert made["client_secret"]
+    on_server("key", "rotate")
+    told = _told(on_server)
+    assert "FAIL" not in {level for level, _ in told.values()}
+    assert told["database"][1].startswith("PostgreSQL 16")
+    assert told["keys"][0] == told["schema"][0] == "ok"
+
+
+def test_no_command_shows_the_password(on_server):
+    on_server("migrate", "up")
+    for words in (("migrate", "status"), ("doctor",), ("info",)):
+        for more in ((), ("--json",)):
+            answer = on_server(*words, *more)
+            assert "hunter2" not in answer.output
+            assert "127.0.0.1" in answer.output
+
+
+def test_a_server_that_is_away_is_a_finding_and_a_clear_refusal(run):
+    nowhere = f"postgresql://postgres:hunter2@127.0.0.1:{free_port()}/nothing"
+    told = _told(run, code=2, WATCHWORD_DATABASE_URL=nowhere)
+    assert told["database"][0] == "FAIL"
+    answer = run("user", "list", code=1, WATCHWORD_DATABASE_URL=nowhere)
+    assert "hunter2" not in answer.output
+    assert "The database cannot be used now." in answer.output
