@@ -34,7 +34,6 @@ LONG_FUNCTIONS = {
     "endpoints/hooks.py:__init__": "sorts a function's parameters and makes its route",
     "endpoints/openapi.py:paths": "a table of endpoints, no branches",
     "exchanges/password.py:redeem": "the five beats in order; splitting them would hide it",
-    "exchanges/refresh_token.py:redeem": "the five beats in order; splitting them would hide it",
     "guard/__init__.py:__init__": "as many lines of parameters as of statements",
     "rules/access.py:judged": "the order of checks is a list that a reviewer can read",
 }

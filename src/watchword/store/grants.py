@@ -214,8 +214,7 @@ def rotate(  # noqa: PLR0911 - one return per standing
         case Standing.REUSED:
             if not durable:
                 return None
-            more = if_reused(found)
-            first = yield from revoke_grant(token.grant_id, now, life, *more, why="reused")
+            first = yield from revoke_grant(found.id, now, life, *if_reused(found), why="reused")
             return Reused(found, first=first)
         case Standing.AHEAD:
             (rows,) = yield Take(((_HEAL, change),))
