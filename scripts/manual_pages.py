@@ -173,7 +173,14 @@ def events_page() -> str:
 
 def cli_page() -> str:
     """Every command's help."""
-    lines = [NOTE.format(source="cli/"), "# Command line\n"]
+    lines = [
+        NOTE.format(source="cli/"),
+        "# Command line\n",
+        "A command reads the settings that a server in its directory reads: variables, `.env`,",
+        "`watchword.toml`. What an app says in keywords of `Auth(...)` is known to the app alone:",
+        'name it with `--app main:app`, or once for all commands with `app = "main:app"` in',
+        "`watchword.toml`, and they obey its keywords, use its database, and know its users.\n",
+    ]
     main = _command()
     if main is None:
         return "\n".join([*lines, "There is none in this version.\n"])

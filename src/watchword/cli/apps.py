@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from watchword.cli.command import named_app
 from watchword.cli.output import Failure, NotFound
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
     from watchword.auth import Auth
+    from watchword.settings import Settings
 
 
 def loaded(target: str) -> FastAPI:
@@ -48,6 +50,35 @@ def auth_of(app: FastAPI) -> Auth | None:
     """The `Auth` mounted on an app, if there is one."""
     found: Auth | None = getattr(app.state, "watchword", None)
     return found
+
+
+def auth_in(target: str) -> Auth:
+    """The `Auth` of the app that `target` names.
+
+    Raises:
+        Failure: it has none. And what `loaded` raises.
+    """
+    found = auth_of(loaded(target))
+    if found is None:
+        raise Failure(
+            f"{target} has no Auth.",
+            why="no database and no settings of Watchword's belong to it",
+            fix="auth = Auth(app), or leave out --app, and `app` in watchword.toml",
+        )
+    return found
+
+
+def settings_in_force() -> Settings:
+    """The settings of the app that this command is about, keywords and all; without an app
+    those of variables and files.
+
+    Raises:
+        ConfigError: they cannot be worked with.
+    """  # noqa: D205
+    from watchword import settings  # noqa: PLC0415
+
+    target = named_app()
+    return settings.load() if target is None else auth_in(target).settings
 
 
 def _named(target: str) -> Any:

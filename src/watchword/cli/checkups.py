@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from watchword.cli import accelerator, disk, server
-from watchword.cli.desk import clock
+from watchword.cli.command import clock
 from watchword.cli.output import counted
 from watchword.crypto.keys import Keyring, StoredKey, opened
 from watchword.crypto.passwords import Cost

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from watchword.cli.command import Group
-from watchword.cli.desk import Desk, opened
+from watchword.cli.command import Group, opened
 from watchword.cli.output import Failure, NotFound, Output, Refused, confirm, facts, table, when
 from watchword.cli.user import words
 from watchword.crypto.secrets import Secret, fresh
 from watchword.rules.clients import AUTH_METHODS, FIRST_PARTY, Client, usable_id
 from watchword.rules.scopes import Scopes
+
+if TYPE_CHECKING:
+    from watchword.cli.desk import Desk
 
 _ID_BITS = 128
 # Not `password`: that is for the built-in client alone (RFC 9700 section 2.4).

@@ -1,4 +1,8 @@
-"""What every command has: `--json`, `--config`, `--quiet`, and errors that become exit codes."""
+"""What every command has: its options, a desk to work at, and errors that become exit codes.
+
+It is loaded for help and completion too, so what a desk is made of is imported when a
+command sits down at it.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,22 @@ import asyncio
 import inspect
 import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager, contextmanager
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from watchword.cli.output import Failure, Misconfigured, Output, Refused
 from watchword.errors import ConfigError, OAuthError, WatchwordError
 
+if TYPE_CHECKING:
+    from watchword.cli.desk import Desk
+
+clock: Callable[[], float] = time.time  # noqa: TID251 - a command is its own composition root
 _CONFIG = "WATCHWORD_CONFIG"
+_APP = "watchword.app"  # in the context: the app named by `--app`
 
 
 class Command(click.Command):
@@ -31,6 +41,11 @@ class Command(click.Command):
                 metavar="FILE",
                 help="Read this instead of ./watchword.toml.",
             ),
+            click.Option(
+                ["--app", "target"],
+                metavar="MODULE:NAME",
+                help="The app, as main:app; by default that of `app` in watchword.toml.",
+            ),
             click.Option(["--quiet", "-q"], is_flag=True, help="Print results only."),
         ]
 
@@ -42,6 +57,7 @@ class Command(click.Command):
         if config is not None:
             # Not only for this process: workers and reloaders inherit it.
             ctx.with_resource(environment(**{_CONFIG: config}))
+        ctx.meta[_APP] = ctx.params.pop("target")
         try:
             result = super().invoke(ctx)
             return asyncio.run(result) if inspect.iscoroutine(result) else result
@@ -58,6 +74,30 @@ class Group(click.Group):
     """A noun: its commands are verbs."""
 
     command_class = Command
+
+
+def opened() -> AbstractAsyncContextManager[Desk]:
+    """The desk of this command, open until the block ends; see `cli/desk.py`."""
+    from watchword.cli import desk  # noqa: PLC0415
+
+    return desk.opened(named_app())
+
+
+def named_app() -> str | None:
+    """The app that this command is about: by `--app`, or by `app` in `watchword.toml`.
+
+    Raises:
+        ConfigError: the file cannot be read, or its `app` is no text.
+    """
+    from watchword import settings  # noqa: PLC0415
+
+    return given_app() or settings.app()
+
+
+def given_app() -> str | None:
+    """The app that `--app` names."""
+    given: str | None = click.get_current_context().meta[_APP]
+    return given
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import click
 
 from watchword import settings as settings_module
 from watchword.cli import checkups
+from watchword.cli.apps import settings_in_force
 from watchword.cli.checkups import Finding, Level
 from watchword.cli.command import Command
 from watchword.cli.output import Exit, Output
@@ -39,8 +40,8 @@ def doctor(ctx: click.Context, *, fix: bool, strict: bool) -> None:
 
 def _examined(*, fix: bool) -> list[Finding]:
     try:
-        settings = settings_module.load()
         settings_module.tables()
+        settings = settings_in_force()
     except ConfigError as error:
         # Nothing else can be looked at without them.
         message = f"{error.what} {error.why}".strip()

@@ -10,8 +10,8 @@ from typing import Any
 
 import click
 
-from watchword import settings as settings_module
 from watchword.cli import accelerator
+from watchword.cli.apps import settings_in_force
 from watchword.cli.command import Command
 from watchword.cli.output import Output, facts
 from watchword.errors import ConfigError
@@ -32,7 +32,7 @@ def info(out: Output) -> None:
     versions = _versions()
     found: dict[str, dict[str, Any]] = {"versions": versions}
     try:
-        settings = settings_module.load()
+        settings = settings_in_force()
         found["settings"] = redacted(settings)
         if settings.redis_url:
             found["redis"] = _redis(settings)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from watchword.cli.command import Command
+from watchword.cli.command import Command, given_app
 from watchword.cli.output import Output, Refused, facts
 from watchword.settings import is_loopback
 
@@ -24,7 +24,10 @@ _DATABASE = "sqlite:///./watchword.db"
 @click.option("--yes", is_flag=True, help="Ask nothing.")
 @click.pass_obj
 def init(out: Output, *, issuer: str | None, db: str | None, embedded: bool, yes: bool) -> None:
-    """Write watchword.toml and .env with a fresh secret; never over what is there."""
+    """Write watchword.toml and .env with a fresh secret; never over what is there.
+
+    With --app the file also says whose keywords of Auth(...) the commands obey.
+    """
     toml, env = Path(os.environ.get("WATCHWORD_CONFIG", "watchword.toml")), Path(".env")
     for path in (toml, env):
         if path.exists():
@@ -34,10 +37,11 @@ def init(out: Output, *, issuer: str | None, db: str | None, embedded: bool, yes
         issuer = click.prompt("Public https address (empty: this machine only)", "", err=True)
     if db is None and ask:
         db = click.prompt("Database", _DATABASE, err=True)
-    if ask and not embedded:
+    app = given_app()
+    if ask and not embedded and app is None:
         embedded = click.confirm("Is it for an app of your own?", default=False, err=True)
     issuer = (issuer or _DEVELOPMENT).rstrip("/")
-    _write(toml, _toml(issuer, db or _DATABASE, embedded=embedded), 0o644)
+    _write(toml, _toml(issuer, db or _DATABASE, app, embedded=embedded), 0o644)
     _write(env, f"WATCHWORD_SECRET={secrets.token_urlsafe(32)}\n", 0o600)
     mode = "development" if is_loopback(issuer) else "production"
     value = {"issuer": issuer, "mode": mode, "written": [str(toml), str(env)]}
@@ -46,7 +50,7 @@ def init(out: Output, *, issuer: str | None, db: str | None, embedded: bool, yes
     out.note(f"Keep .env out of version control. Next: {then}")
 
 
-def _toml(issuer: str, db: str, *, embedded: bool) -> str:
+def _toml(issuer: str, db: str, app: str | None, *, embedded: bool) -> str:
     lines = [
         "# Every setting and its reason: docs/settings.md",
         f"issuer = {_quoted(issuer)}",
@@ -54,7 +58,9 @@ def _toml(issuer: str, db: str, *, embedded: bool) -> str:
     ]
     if is_loopback(issuer):
         lines.append('env = "development"  # leave it out when others can reach the server')
-    if not embedded:
+    if app is not None:
+        lines.append(f"app = {_quoted(app)}  # its keywords of Auth(...) come before this file")
+    elif not embedded:
         lines += ["", "[scopes]", '"me" = "See who you are"', '"items" = "See your items"']
     return "\n".join(lines) + "\n"
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from watchword.cli.command import Group
-from watchword.cli.desk import Desk, clock, opened
+from watchword.cli.command import Group, clock, opened
 from watchword.cli.output import NotFound, Output, Refused, confirm, facts, table, when
 from watchword.crypto.jwk import ALGORITHMS
 from watchword.crypto.keys import NEVER, Keyring, StoredKey
-from watchword.signing import ours
+
+if TYPE_CHECKING:
+    from watchword.cli.desk import Desk
 
 
 @click.group(cls=Group)
@@ -28,7 +29,7 @@ async def list_(out: Output) -> None:
     """
     async with opened() as at:
         keys = await at.store.keys()
-    mine = ours(keys, at.settings)
+    mine = at.ours(keys)
     ring = Keyring.of(mine, at.settings.secrets)
     states = {one.kid: ring.state(one, at.now) if one in mine else "unused" for one in keys}
     rows = [(one.kid, one.alg, states[one.kid], when(one.signs_from), _until(one)) for one in keys]
@@ -78,7 +79,7 @@ async def retire(out: Output, *, kid: str, at_once: bool, yes: bool) -> None:
         if at_once:
             confirm(f"Every access token that {kid} signed will be refused at once.", yes=yes)
         changed = await at.signing.retire(found, at_once=at_once)
-        kept = ours(await at.store.keys(), at.settings)
+        kept = at.ours(await at.store.keys())
         found = next((one for one in kept if one.kid == kid), found)
     ring, now = Keyring.of(kept, at.settings.secrets), clock()
     value = {**described(found, ring.state(found, now)), "changed": changed}
@@ -94,7 +95,7 @@ async def retire(out: Output, *, kid: str, at_once: bool, yes: bool) -> None:
 
 async def _found(at: Desk, kid: str) -> StoredKey:
     keys = await at.store.keys()
-    for one in ours(keys, at.settings):
+    for one in at.ours(keys):
         if one.kid == kid:
             return one
     if any(one.kid == kid for one in keys):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from watchword import settings as settings_module
+from watchword.cli.apps import settings_in_force
 from watchword.cli.command import Command
 from watchword.cli.output import Exit, NotFound, Output, facts
 from watchword.settings import Settings
@@ -31,7 +31,7 @@ _TOLD = {
 def migrate(ctx: click.Context, *, what: str) -> None:
     """WHAT is status (the default), check (exit with 1 unless current) or up."""
     out: Output = ctx.obj
-    settings = settings_module.load()
+    settings = settings_in_force()
     if what == "up":
         _up(settings)
     standing, revision = _standing(settings, must_exist=what == "check")

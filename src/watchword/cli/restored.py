@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from watchword.cli.command import Command
-from watchword.cli.desk import opened
+from watchword.cli.command import Command, opened
 from watchword.cli.output import Output, confirm, facts
 
 _ENDS = "Everybody is signed out and every token given so far ends, at once."

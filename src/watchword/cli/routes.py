@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from watchword.cli.apps import loaded
-from watchword.cli.command import Command
+from watchword.cli.command import Command, named_app
 from watchword.cli.output import Exit, Output, counted, table
 from watchword.guard import audit
 from watchword.guard.audit import Audited
@@ -16,13 +16,13 @@ _ADVICE = "add auth.require() or auth.public"
 
 
 @click.command(cls=Command)
-@click.option("--app", "target", default="main:app", show_default=True, metavar="MODULE:NAME")
 @click.option("--unprotected", is_flag=True, help="Only those that nobody decided about.")
 @click.pass_context
-def routes(ctx: click.Context, *, target: str, unprotected: bool) -> None:
-    """List an app's routes; exit with 1 when one is neither guarded nor public."""
+def routes(ctx: click.Context, *, unprotected: bool) -> None:
+    """List the routes of an app, main:app if none is named; exit with 1 when one is neither
+    guarded nor public."""  # noqa: D205, D209
     out: Output = ctx.obj
-    found = audit.routes(loaded(target))
+    found = audit.routes(loaded(named_app() or "main:app"))
     open_ones = [route for route in found if route.flags]
     listed = open_ones if unprotected else found
     rows = [

@@ -17,7 +17,7 @@ from watchword.cli import standalone
 from watchword.cli.apps import auth_of, is_factory, loaded
 from watchword.cli.banner import first_calls, greeting
 from watchword.cli.bounded import BoundedHttp
-from watchword.cli.command import Command, environment
+from watchword.cli.command import Command, environment, named_app
 from watchword.cli.disk import network_file_system
 from watchword.cli.output import Output
 from watchword.errors import ConfigError
@@ -52,14 +52,12 @@ _reload = click.option("--reload", is_flag=True, help="Start again when a source
 @_port
 @click.option("--workers", type=click.IntRange(1, 256), default=1, show_default=True)
 @_reload
-@click.option("--app", "target", metavar="MODULE:NAME", help="An app with an Auth of its own.")
 @click.pass_obj
-def serve(
-    out: Output, *, host: str, port: int, workers: int, reload: bool, target: str | None
-) -> None:
-    """Run the server; without --app one that has no app but Watchword itself."""
+def serve(out: Output, *, host: str, port: int, workers: int, reload: bool) -> None:
+    """Run the server; without an app one that is Watchword and nothing else."""
     if reload and workers > 1:
         raise click.UsageError("--reload and --workers exclude each other.")
+    target = named_app()
     app = loaded(target) if target else standalone.make()
     auth = auth_of(app)
     if auth is not None:
@@ -81,13 +79,13 @@ def serve(
 @_host
 @_port
 @_reload
-@click.option("--app", "target", metavar="MODULE:NAME", help="Your app, as main:app.")
 @click.pass_obj
-def dev(out: Output, *, host: str, port: int, reload: bool, target: str | None) -> None:
+def dev(out: Output, *, host: str, port: int, reload: bool) -> None:
     """Run the server on this machine, with two users to try it with.
 
     They are johndoe, whose password is "secret", and alice ("secret2"), who is disabled.
     """
+    target = named_app()
     with environment(**_development(port, target)):
         app = loaded(target) if target else standalone.make()
         auth = auth_of(app)

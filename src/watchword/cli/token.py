@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
-from watchword.cli.command import Command, Group
-from watchword.cli.desk import opened
+from watchword.cli.command import Command, Group, opened
 from watchword.cli.hidden import sourced
 from watchword.cli.output import Exit, Output, facts
-from watchword.cli.verdicts import Verdict, judged
+
+if TYPE_CHECKING:
+    from watchword.cli.verdicts import Verdict
 
 _argument = click.argument("text", metavar="TOKEN|-")
 
@@ -45,6 +48,8 @@ async def _judged(out: Output, text: str) -> Verdict:
         clear = text
         out.note("note: it is in the history of your shell now; `-` reads it from stdin")
     async with opened() as at:
+        from watchword.cli.verdicts import judged  # noqa: PLC0415 - help needs none of it
+
         return await judged(clear, at)
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from watchword.cli.command import Group
-from watchword.cli.desk import Desk, opened
+from watchword.cli.command import Group, opened
 from watchword.cli.hidden import new_password
 from watchword.cli.output import Output, Refused, confirm, counted, facts, table, when
 from watchword.crypto.secrets import fresh
@@ -16,6 +15,9 @@ from watchword.rules.logins import folded
 from watchword.rules.refresh import Grant
 from watchword.rules.scopes import Scopes, well_formed
 from watchword.seams import Account, StoredUser
+
+if TYPE_CHECKING:
+    from watchword.cli.desk import Desk
 
 _SUBJECT_BITS = 128
 _LONGEST_NAME = 255
@@ -58,6 +60,7 @@ async def create(
     """Create the user NAME."""
     _usable_name(name)
     async with opened() as at:
+        at.must_have_users("create the user there")
         if await at.store.user_by_login(name) is not None:
             raise _taken(name)
         password = new_password(
@@ -85,6 +88,7 @@ async def create(
 async def list_(out: Output, *, limit: int, after: str) -> None:
     """List users in the order of their names."""
     async with opened() as at:
+        at.must_have_users("list them there; of one: watchword user show NAME")
         found = await at.store.users(after=after, most=limit + 1)
     page = found[:limit]
     rows = [
@@ -176,7 +180,7 @@ async def set_password(
         password = new_password(
             source, stdin=password_stdin, development=at.settings.is_development
         )
-        await at.store.set_password(account.sub, await at.hashed(password), at.now)
+        await at.set_password(account, password)
     out.result(
         {"sub": account.sub, "sessions_ended": ended},
         [f"{account.username} has a new password; {counted(ended, 'session')} ended"],
@@ -185,6 +189,8 @@ async def set_password(
 
 async def _set_disabled(out: Output, name: str, *, disabled: bool, yes: bool) -> None:
     async with opened() as at:
+        then = ", then: watchword user revoke-all" if disabled else ""
+        at.must_have_users(f"do it there{then}")
         account = await at.user(name)
         ended = len(await _live(at, account)) if disabled else 0
         if disabled and not account.disabled:

@@ -23,7 +23,6 @@ from watchword.errors import InvalidToken
 from watchword.guard.revocations import Revocations
 from watchword.rules import access, claims, refresh
 from watchword.rules.access import LEEWAY, AccessToken, Expectation
-from watchword.signing import ours
 
 _GRANT_ID = 16  # bytes at the head of a refresh token
 _TIMES = ("iat", "exp", "nbf", "auth_time")
@@ -80,7 +79,7 @@ async def _access_token(text: str, at: Desk) -> Verdict:
         return Verdict("not a token", checks=[Check(False, no)])  # noqa: FBT003
     verdict = Verdict("an access token", content={**header, **payload})
     keys = await at.store.keys()
-    ring = Keyring.of(ours(keys, at.settings), at.settings.secrets)
+    ring = Keyring.of(at.ours(keys), at.settings.secrets)
     _check_key(verdict, header, ring, at, {key.kid for key in keys})
     _check_claims(verdict, payload, at)
     await _check_principals(verdict, payload, at)
@@ -180,10 +179,10 @@ async def _check_principals(verdict: Verdict, payload: dict[str, Any], at: Desk)
         verdict.note("", "The client it was made for is not registered here.", good=False)
     if not isinstance(subject, str) or subject == client_id:
         return
-    found = await at.store.user(subject)
+    found = await at.by_subject(subject)
     if found is not None:
-        state = "is disabled" if found.account.disabled else "may sign in"
-        verdict.note(f"Its user {state}.", f"Its user {state}.", good=not found.account.disabled)
+        state = "is disabled" if found.disabled else "may sign in"
+        verdict.note(f"Its user {state}.", f"Its user {state}.", good=not found.disabled)
 
 
 async def _refresh_token(text: str, at: Desk) -> Verdict:

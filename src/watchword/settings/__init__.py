@@ -12,8 +12,8 @@ from watchword.settings.checks import is_loopback, weakness
 from watchword.settings.fields import Settings
 from watchword.settings.kinds import seconds
 from watchword.settings.loading import load
-from watchword.settings.sources import CONFIG, PREFIX, tables
+from watchword.settings.sources import CONFIG, PREFIX, app, tables
 
 __all__ = [
-    "CONFIG", "PREFIX", "Settings", "is_loopback", "load", "seconds", "tables", "weakness",
+    "CONFIG", "PREFIX", "Settings", "app", "is_loopback", "load", "seconds", "tables", "weakness",
 ]  # fmt: skip

@@ -66,14 +66,33 @@ class DotEnv(NamedFiles):
 
 
 class Toml(NamedFiles):
-    """`watchword.toml`, without the tables that describe a server without an app."""
+    """`watchword.toml`, without what is for the command line: the tables that describe a
+    server without an app, and the name of the app."""  # noqa: D205, D209
 
     def __call__(self) -> dict[str, Any]:
         """What this source says."""
-        return {name: value for name, value in _toml().items() if name not in _TABLES}
+        apart = (*_TABLES, _APP)
+        return {name: value for name, value in _toml().items() if name not in apart}
 
 
 _TABLES = ("scopes", "roles")  # what `Auth(...)` takes as keywords of its own
+_APP = "app"
+
+
+def app() -> str | None:
+    """The `app` of `watchword.toml`: whose `Auth` the commands are about.
+
+    Raises:
+        ConfigError: it is no text, or the file is not TOML.
+    """
+    named = _toml().get(_APP)
+    if named is not None and (not isinstance(named, str) or ":" not in named):
+        raise ConfigError(
+            "app is not the name of an app.",
+            why=f"{_toml_path()} gives it as {named!r}",
+            fix='app = "main:app"',
+        )
+    return named
 
 
 def tables() -> dict[str, dict[str, Any]]:
