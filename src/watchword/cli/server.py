@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from watchword.cli.desk import clock
+from watchword.cli.command import clock
 from watchword.crypto.keys import StoredKey
 from watchword.seams import Unavailable
 from watchword.settings import Settings
