@@ -23,6 +23,7 @@ from watchword.rules.revoking import GRACE
 from watchword.rules.scopes import NONE
 from watchword.seams import Tail, Unavailable
 from watchword.store import schema
+from watchword.store.contract import a_client, a_user
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
 
@@ -462,8 +463,6 @@ async def test_an_answer_of_an_epoch_that_is_over_proves_nothing(feed, known, cl
 
 
 async def test_entries_that_come_twice_or_in_disorder_are_taken_as_they_are(feed, known) -> None:
-    from watchword.store.contract import a_user
-
     user = a_user("u1")
     await feed.store.add_user(user)
     for _ in range(3):
@@ -477,6 +476,65 @@ async def test_entries_that_come_twice_or_in_disorder_are_taken_as_they_are(feed
     of_user = AccessToken("u_u1", "app", NONE, "i", ("r",), NOW + 600, {}, rev=3)
     assert known.refuse(of_user)
     assert not known.refuse(AccessToken("u_u1", "app", NONE, "i", ("r",), NOW, {}, rev=4))
+
+
+# --- what is awaited while a decision is made ---
+
+
+class SlowKeys(Keys):
+    """They have to be loaded, and that takes a while."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.clock = clock
+
+    def current(self, now: float) -> KeySet | None:
+        return None
+
+    async def load(self, now: float) -> KeySet:
+        self.clock.time += 10
+        return self.set
+
+
+async def test_a_decision_is_made_by_what_is_known_when_it_is_made(feed, known, clock) -> None:
+    """Keys took ten seconds: what was fresh when the request came is fresh no more."""
+    await known.start(NOW)
+    verify = verifier(known)
+    verify.keys = SlowKeys(clock)
+    await revoke(feed, "mine")
+    with pytest.raises(InvalidToken):
+        await verify(signed("mine", 0), NOW)
+    feed.away = True
+    with pytest.raises(Stale):
+        await verify(signed("other", 0), NOW)
+
+
+class OwnKeys(Keys):
+    """Keys that are withdrawn by an entry of the log."""
+
+    def __init__(self, known: Follower) -> None:
+        self.known = known
+        self.none = KeySet([])
+
+    def current(self, now: float) -> KeySet:
+        return self.none if self.known.config_changes > 1 else self.set
+
+    async def missed(self, now: float) -> KeySet:
+        return self.current(now)
+
+    load = missed
+
+
+async def test_a_key_that_was_withdrawn_meanwhile_has_signed_nothing(feed, known, clock) -> None:
+    await known.start(NOW)
+    verify = verifier(known)
+    verify.keys = OwnKeys(known)
+    for asked in (Asked(), ANEW):
+        assert await verify(signed("mine", 0), NOW, asked)
+    await feed.store.add_client(a_client(), NOW)
+    await feed.store.add_client(a_client(), NOW)
+    assert await verify(signed("mine", 0), NOW)
+    with pytest.raises(InvalidToken):
+        await verify(signed("mine", 0), NOW, ANEW)
 
 
 # --- its life ---

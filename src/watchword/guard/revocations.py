@@ -27,6 +27,7 @@ from watchword.seams import Revocation, RevocationLog, Tail
 
 log = logging.getLogger("watchword.guard")
 
+_FEW = 1000
 _CONFIG = ("config", "client", "all")  # a client that ended has changed as well
 Name = tuple[str, int]
 Wake = Callable[[], object]
@@ -36,7 +37,7 @@ class Revocations:
     """The live part of the log in memory; bounded by what was revoked in the last day."""
 
     __slots__ = (
-        "_dead", "_ends", "_log", "_taking", "_watched",
+        "_dead", "_ends", "_holes", "_log", "_taking", "_watched",
         "bound", "changes", "config_changes", "epoch", "position",
     )  # fmt: skip
 
@@ -44,6 +45,7 @@ class Revocations:
         self._log = log
         self._dead: dict[Name, int] = {}
         self._ends: deque[Revocation] = deque()
+        self._holes = 0  # entries deleted since the dict was made
         self._taking = threading.Lock()
         self._watched: dict[Name, set[Wake]] = {}
         self.bound = 0.0  # seconds that an acknowledged revocation may go unnoticed here
@@ -134,6 +136,9 @@ class Revocations:
             gone = self._ends.popleft()
             if self._dead.get((gone.kind, gone.key)) == gone.seq:
                 del self._dead[gone.kind, gone.key]
+                self._holes += 1
+        if self._holes > len(self._dead) + _FEW:  # a dict does not give back what it once needed
+            self._dead, self._holes = dict(self._dead), 0
 
     # --- those who wait for the end of a token ---
 
