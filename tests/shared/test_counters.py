@@ -37,14 +37,15 @@ async def test_a_burst_then_none(counters):
 
 
 async def test_an_attempt_asks_in_order_until_one_refuses(counters, valkey):
-    asks = [("a", TWO), ("off", OFF), ("b", Limit(1, 60.0)), ("c", TWO)]
+    three = Limit(3, 60.0)
+    asks = [("a", TWO), ("off", OFF), ("b", Limit(1, 60.0)), ("c", three)]
     assert [taken.remaining for taken in await counters.take(asks, 0.0)] == [
-        1, UNLIMITED.remaining, 0, 1,
+        1, UNLIMITED.remaining, 0, 2,
     ]  # fmt: skip
     again = await counters.take(asks, 0.0)
     assert [taken.allowed for taken in again] == [True, True, False]
     assert valkey.do("EXISTS", KEY + "off") == 0
-    assert (await counters.take([("c", TWO)], 0.0))[0].remaining == 0, "it was not asked again"
+    assert (await counters.take([("c", three)], 0.0))[0].remaining == 1, "it was not asked again"
     assert await counters.take([("off", OFF)], 0.0) == [UNLIMITED]
     assert await counters.take([], 0.0) == []
 
@@ -91,7 +92,7 @@ async def test_a_bucket_from_the_future_locks_nobody_out(counters, valkey):
     valkey.do("SET", KEY + "a", 9 * 10**15)
     (refused,) = await counters.take([("a", TWO)], 0.0)
     assert (refused.allowed, refused.reset, refused.retry_after) == (False, 120.0, 60.0)
-    assert valkey.do("PTTL", KEY + "a") <= 120_000
+    assert 119_000 < valkey.do("PTTL", KEY + "a") <= 120_000
 
 
 async def test_the_script_and_the_rule_agree(valkey):

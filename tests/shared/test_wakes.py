@@ -115,4 +115,7 @@ async def test_any_node_of_a_cluster_will_do(connect):
             await RedisWakes(other).publish()
             await one.until(2)
             await two.until(2)
+            cluster.primaries[0].kill()
+            await two.until(3), "it listened at that one, and has found another"
+            assert one.times == 2
         await asyncio.gather(shared.aclose(), other.aclose())
