@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from typing import Any
 
 import pytest
@@ -159,3 +160,30 @@ def test_what_may_not_be_asked_is_not_known(run) -> None:
         told = run.json("doctor", WATCHWORD_REDIS_URL=url)["findings"]
     (redis,) = [one for one in told if one["code"] == "redis"]
     assert redis["message"].startswith("a server at redis://127.0.0.1:")
+
+
+def test_events_that_no_function_has_heard_of_are_a_warning(run) -> None:
+    run("key", "rotate")
+    assert "hooks" not in _levels(run)
+    connection = sqlite3.connect(run.directory / "watchword.db")
+    late, lately = time.time() - 1500, time.time() - 590
+    with connection:
+        for kind, at, tries in (
+            ("token.revoked", late, 7),
+            ("token.revoked", late + 60, 0),
+            ("login.failed", late, 0),
+            ("keys.rotated", lately, 3),
+        ):
+            connection.execute(
+                "INSERT INTO watchword_outbox (kind, payload, created_at, due_at, tries, heard)"
+                " VALUES (?, '{}', ?, ?, ?, '')",
+                (kind, at, at, tries),
+            )
+    connection.close()
+    assert _levels(run)["hooks"] == "warn"
+    found = [one for one in run.json("doctor")["findings"] if one["code"] == "hooks"]
+    assert [one["message"] for one in found] == [
+        "1 event of login.failed undelivered, the oldest since 25 minutes: nobody takes them",
+        "2 events of token.revoked undelivered, the oldest since 25 minutes: functions fail",
+    ]
+    assert "watchword.hooks" in found[1]["run"]

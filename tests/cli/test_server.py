@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+
+import psycopg
 import pytest
 from pg import PostgresServer, free_port
 
@@ -43,6 +46,17 @@ def test_a_server_is_made_ready_used_and_looked_at(on_server):
     assert "FAIL" not in {level for level, _ in told.values()}
     assert told["database"][1].startswith("PostgreSQL 16")
     assert told["keys"][0] == told["schema"][0] == "ok"
+    assert "hooks" not in told
+
+
+def test_events_that_no_function_has_heard_of_are_a_warning(on_server):
+    on_server("migrate", "up")
+    with psycopg.connect(os.environ["WATCHWORD_DATABASE_URL"]) as connection:
+        connection.execute(
+            "INSERT INTO watchword_outbox (kind, payload, created_at, due_at, tries, heard)"
+            " VALUES ('token.revoked', '{}', 1, 1, 0, '')"
+        )
+    assert _told(on_server)["hooks"][0] == "warn"
 
 
 def test_no_command_shows_the_password(on_server):

@@ -22,8 +22,9 @@ from watchword.errors import ConfigError
 from watchword.seams import Unavailable
 from watchword.settings import Settings, weakness
 from watchword.signing import ours
-from watchword.store import schema, signing
+from watchword.store import outbox, schema, signing
 from watchword.store.databases import PER_LOOP
+from watchword.store.outbox import LATE, Waiting
 from watchword.store.running import run
 from watchword.store.schema import Schema
 
@@ -151,6 +152,7 @@ def _on_server(settings: Settings) -> Iterator[Finding]:
         return
     yield Finding(Level.OK, "schema", f"revision {look.schema[1]}")
     yield from _keys(look.keys, settings, clock())
+    yield from _hooks(look.waiting, clock())
 
 
 def _standing(standing: Schema, revision: str | None) -> Finding | None:
@@ -177,6 +179,17 @@ def _inside(connection: sqlite3.Connection, settings: Settings) -> Iterator[Find
         return
     yield Finding(Level.OK, "schema", f"revision {found[1]}")
     yield from _keys(run(connection, signing.every()), settings, clock())
+    yield from _hooks(run(connection, outbox.waiting(clock() - LATE)), clock())
+
+
+def _hooks(late: list[Waiting], now: float) -> Iterator[Finding]:
+    for one in late:
+        events = f"{counted(one.count, 'event')} of {one.kind} undelivered"
+        since = f"the oldest since {counted(int((now - one.oldest) / 60), 'minute')}"
+        why, run_this = ("nobody takes them", "start the app")
+        if one.tries:
+            why, run_this = ("functions fail", "read the app's log: the logger watchword.hooks")
+        yield Finding(Level.WARN, "hooks", f"{events}, {since}: {why}", run_this)
 
 
 def _keys(keys: list[StoredKey], settings: Settings, now: float) -> Iterator[Finding]:

@@ -10,8 +10,9 @@ from watchword.cli.command import clock
 from watchword.crypto.keys import StoredKey
 from watchword.seams import Unavailable
 from watchword.settings import Settings
-from watchword.store import signing
+from watchword.store import outbox, signing
 from watchword.store.databases import driver_of
+from watchword.store.outbox import LATE, Waiting
 from watchword.store.schema import Schema
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Look:
         ahead: seconds that its clock is before this machine's.
         schema: how it stands, and the revision.
         keys: the signing keys, sealed; none where the schema is another.
+        waiting: events that should have been delivered; none where the schema is another.
     """
 
     version: str
@@ -49,6 +51,7 @@ class Look:
     ahead: float
     schema: tuple[Schema, str | None]
     keys: list[StoredKey]
+    waiting: list[Waiting]
 
 
 async def look(settings: Settings) -> Look:
@@ -64,12 +67,14 @@ async def look(settings: Settings) -> Look:
     try:
         with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:  # type: ignore[attr-defined]
             facts, schema = _asked(connection)
-        keys = await driver.read(signing.every()) if schema[0] is Schema.CURRENT else []
+        is_current = schema[0] is Schema.CURRENT
+        keys = await driver.read(signing.every()) if is_current else []
+        late = await driver.read(outbox.waiting(clock() - LATE)) if is_current else []
     except psycopg.Error as error:
         raise Unavailable(str(error).strip().splitlines()[0]) from error
     finally:
         driver.close()
-    return Look(*facts, schema=schema, keys=keys)
+    return Look(*facts, schema=schema, keys=keys, waiting=late)
 
 
 def _asked(

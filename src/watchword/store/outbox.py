@@ -21,6 +21,8 @@ from watchword.events import Event, HookAbandoned, kinds
 from watchword.store import tables
 from watchword.store.verbs import ENTERED, Ask, Row, Take, Verb, given, insert_where
 
+LATE = 600.0  # seconds after which somebody should look why an event is still here
+
 _o, _h = tables.outbox, tables.hooks
 
 # --- keeping ---
