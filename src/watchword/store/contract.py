@@ -550,7 +550,25 @@ class _Keeping:
         assert await store.sweep(late) == 0
 
 
-class StoreContract(_UsersAndClients, _Refreshing, _Revoking, _Keeping):
+class _Once:
+    """What works once: of however many ask, one gets it."""
+
+    async def test_one_of_many_takes_it(self, store: Store) -> None:
+        key = f"thing{next(_numbers)}".encode()
+        await store.put_once("ticket", key, "payload", NOW + 30)
+        assert await store.take_once("code", key, NOW) is None  # of another kind
+        assert await store.take_once("ticket", key + b"!", NOW) is None
+        asked = [store.take_once("ticket", key, NOW + 29) for _ in range(RACERS)]
+        taken = [payload for payload in await asyncio.gather(*asked) if payload is not None]
+        assert taken == ["payload"]
+
+    async def test_after_its_time_nobody_takes_it(self, store: Store) -> None:
+        key = f"thing{next(_numbers)}".encode()
+        await store.put_once("ticket", key, "payload", NOW + 30)
+        assert await store.take_once("ticket", key, NOW + 30) is None
+
+
+class StoreContract(_UsersAndClients, _Refreshing, _Revoking, _Keeping, _Once):
     """Inherit, provide `store`, and pytest tells you whether yours is safe."""
 
 
