@@ -73,14 +73,15 @@ async def test_by_socket_by_password_and_another_database(connect):
 async def test_connections_are_bounded_and_everybody_has_a_turn(valkey, connect):
     before = clients(valkey)
     shared = connect(valkey.url)
+    asking = [
+        asyncio.create_task(shared.run(lambda it: it.blpop("nothing", 0.3)))
+        for _ in range(3 * _SEATS)
+    ]
     most = 0
-
-    async def work(it):
-        nonlocal most
-        await it.ping()
-        most = max(most, clients(valkey) - before)
-
-    await asyncio.gather(*(shared.run(work) for _ in range(3 * _SEATS)))
+    while not all(task.done() for task in asking):
+        most = max(most, await asyncio.to_thread(clients, valkey) - before)
+        await asyncio.sleep(0.02)
+    assert [await task for task in asking] == [None] * 3 * _SEATS
     assert most == _SEATS
 
 
