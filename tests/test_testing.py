@@ -617,3 +617,53 @@ def test_the_guide_is_true(project, monkeypatch) -> None:
     for name, code in files.items():
         (project.path / name).write_text(code)
     project.runpytest().assert_outcomes(passed=guide.count("def test_"))
+
+
+def test_functions_that_are_told_have_run_when_the_answer_is_there(tmp_path) -> None:
+    app, auth = made(tmp_path, issuer="http://localhost:8000")
+    heard, clock, is_away = [], Clock(1_800_000_000.0), [True]
+
+    @auth.after("login.succeeded", "login.failed", "token.revoked")
+    async def tell(event: Any) -> None:
+        heard.append((event.kind, event.id))
+        if event.kind == "token.revoked" and is_away:
+            is_away.clear()
+            raise ConnectionError
+
+    for _ in range(2):  # nothing of one test is there in the next
+        with Stage(app, clock) as stage:
+            client = stage.client("ada", scopes=["items:read"], password="secret")
+            assert heard == []  # nobody has signed in
+            client.post("/token", data={"username": "ada", "password": "wrong"})
+            client.post("/token", data={"username": "ada", "password": "secret"})
+            assert [kind for kind, _ in heard] == ["login.failed", "login.succeeded"]
+            with client:
+                client.post("/revoke-token")
+            assert len(heard) == 3
+        with Stage(app, clock) as stage:
+            stage.client().get("/.well-known/jwks.json")
+        assert len(heard) == 3
+        heard.clear()
+        is_away.append(True)
+
+
+def test_a_function_that_failed_is_told_again_when_the_clock_has_moved(tmp_path) -> None:
+    app, auth = made(tmp_path, issuer="http://localhost:8000")
+    heard, clock = [], Clock(1_800_000_000.0)
+
+    @auth.after("token.revoked")
+    def tell(event: Any) -> None:
+        heard.append(event.id)
+        if len(heard) == 1:
+            raise ConnectionError
+
+    with Stage(app, clock) as stage:
+        client = stage.client("ada", scopes=["items:read"])
+        client.post("/revoke-token")
+        client.get("/.well-known/jwks.json")
+        assert len(heard) == 1
+        clock.tick(1)
+        client.get("/.well-known/jwks.json")
+    assert len(heard) == 2
+    assert len(set(heard)) == 1
+    assert not (tmp_path / "dev.db").exists()
