@@ -1,6 +1,9 @@
 """The schema says what is there."""
 
 import pytest
+from fastapi import FastAPI
+
+from watchword import Auth
 
 
 async def schema(server) -> dict:
@@ -29,7 +32,25 @@ async def test_the_scheme_logs_in_here_with_the_declared_scopes(server):
     assert found["paths"]["/auth/ticket"]["post"]["security"] == [{"Watchword": []}]
 
 
-@pytest.mark.parametrize("path", ["/token", "/refresh-token", "/revoke-token"])
+def test_users_me_is_described_where_the_app_has_none_of_its_own():
+    def described(scopes, prepare=lambda app: None):
+        app = FastAPI()
+        prepare(app)
+        Auth(app, env="development", database_url="sqlite:///:memory:", scopes=scopes)
+        return app.openapi()["paths"]
+
+    for scopes, asked in (({"me": "x", "items": "x"}, ["me"]), ({"items": "x"}, [])):
+        (operation,) = described(scopes)["/users/me"].values()
+        assert operation["security"] == [{"Watchword": asked}]
+        assert "full_name" in operation["responses"]["200"]["description"]
+
+    def hidden(app):
+        app.add_api_route("/users/me", lambda: "the app's", include_in_schema=False)
+
+    assert "/users/me" not in described({}, hidden)
+
+
+@pytest.mark.parametrize("path", ["/token", "/refresh-token", "/revoke-token", "/users/me"])
 async def test_what_is_off_is_not_described(build, path):
     found = await schema(build(first_party_paths=False))
     assert path not in found["paths"]

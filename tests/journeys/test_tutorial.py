@@ -2,6 +2,16 @@
 
 from __future__ import annotations
 
+import runpy
+from pathlib import Path
+
+import httpx2
+
+from watchword.endpoints import me
+from watchword.seams import Account, StoredUser
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 async def test_the_whole_way(server) -> None:
     tokens = await server.login(scope="me items")
@@ -18,3 +28,22 @@ async def test_the_whole_way(server) -> None:
     for token in (tokens, fresh):
         assert (await server.get("/users/me", token["access_token"])).status_code == 401
         assert (await server.refresh(token["refresh_token"])).status_code == 400
+
+
+async def test_the_demo_and_the_built_in_route_show_a_user_alike(monkeypatch) -> None:
+    for name, value in (("ENV", "development"), ("DATABASE_URL", "sqlite:///:memory:")):
+        monkeypatch.setenv(f"WATCHWORD_{name}", value)
+    loaded = runpy.run_path(str(EXAMPLES / "demo.py"))
+    app, auth = loaded["app"], loaded["auth"]
+    await auth.start()
+    ada = Account("u_ada", "ada", name="Ada", scopes=("me", "items"))
+    assert await auth.store.add_user(StoredUser(ada, await auth.passwords.hash("secret")))
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url=auth.settings.issuer) as http:
+        login = await http.post("/token", data={"username": "ada", "password": "secret"})
+        bearer = {"Authorization": f"Bearer {login.json()['access_token']}"}
+        for path in ("/users/me", "/users/me/"):
+            assert (await http.get(path, headers=bearer)).json() == me.described(ada)
+        items = (await http.get("/users/me/items/", headers=bearer)).json()
+        assert items == [{"item_id": "Foo", "owner": "ada"}]
+    auth.close()

@@ -102,7 +102,7 @@ def _ticket(requirement: Requirement) -> Endpoint:
 def _describe(auth: Auth, app: FastAPI, requirement: Requirement) -> None:
     """Add the endpoints to the schema that FastAPI makes of the rest."""
     original, settings = app.openapi, auth.settings
-    scheme = Requirement(requirement.decisions, Need())
+    scheme, own = Requirement(requirement.decisions, Need()), _OwnPaths(app, ME)
 
     def described() -> dict[str, Any]:
         document = original()
@@ -113,6 +113,8 @@ def _describe(auth: Auth, app: FastAPI, requirement: Requirement) -> None:
                 password=not settings.strict,
                 prefix=settings.prefix,
             )
+            if settings.first_party_paths and not own(ME[0]):
+                ours |= openapi.who(ME[0], requirement.need.scopes)
             document["paths"] = {**ours, **document.get("paths", {})}
             schemes = document.setdefault("components", {}).setdefault("securitySchemes", {})
             schemes.setdefault(SCHEME, scheme.described())

@@ -114,3 +114,16 @@ def paths(*, first_party: bool, password: bool, prefix: str) -> dict[str, Any]:
             },
         }
     return found
+
+
+def who(path: str, scopes: tuple[str, ...]) -> dict[str, Any]:
+    """The `paths` entry of the tutorial's `GET /users/me`."""
+    operation = _operation(
+        "Who is signed in",
+        "The user of the bearer token.",
+        {},
+        [],
+        answer="sub, username, email, full_name, disabled, scopes",
+        refusals=("401",),
+    )
+    return {path: {"get": {**operation, "security": [{"Watchword": list(scopes)}]}}}
