@@ -67,8 +67,8 @@ def _default(field: Any) -> str:
     if isinstance(value, bool):
         return "`true`" if value else "`false`"
     if _is_duration(field):
-        unit, size = next(u for u in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1))
-                          if value % u[1] == 0)  # fmt: skip
+        units = (("d", 86_400), ("h", 3600), ("m", 60))
+        unit, size = next((u for u in units if value and value % u[1] == 0), ("s", 1))
         return f"`{value / size:g}{unit}`"
     return f"`{value}`"
 

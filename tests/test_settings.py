@@ -198,7 +198,7 @@ def test_web_origins(monkeypatch):
 
 @pytest.mark.parametrize(
     ("wrong", "name"),
-    [({"database_url": "postgres://x"}, "DATABASE_URL"), ({"prefix": "auth"}, "PREFIX"),
+    [({"database_url": "mysql://x"}, "DATABASE_URL"), ({"prefix": "auth"}, "PREFIX"),
      ({"prefix": "/auth/"}, "PREFIX"), ({"prefix": "/"}, "PREFIX"), ({"key_overlap": "11m"}, "KEY_OVERLAP"),
      ({"access_token_alg": "HS256"}, "access_token_alg"), ({"access_token_alg": "none"}, "access_token_alg"),
      ({"hash_memory_kib": 1}, "hash_memory_kib"), ({"refresh_replay": 61}, "refresh_replay"),

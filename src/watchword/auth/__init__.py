@@ -13,6 +13,7 @@ from watchword import settings as settings_module
 from watchword.auth.listening import Hooks
 from watchword.auth.mounting import mount
 from watchword.auth.parts import Given, Parts, built, declared
+from watchword.auth.readiness import Readiness
 from watchword.auth.rehearsing import in_memory
 from watchword.auth.revoking import revoke, stands
 from watchword.auth.running import have_first_party, live_with
@@ -82,6 +83,7 @@ class Auth(Guard):
         self._starting = asyncio.Lock()
         self._apps: list[FastAPI] = []
         self._in_test = False
+        self.readiness = Readiness(self)
         self.events = Events()
         self._given = Given(
             scopes=declared(scopes or {}),

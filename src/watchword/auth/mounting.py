@@ -10,6 +10,7 @@ from starlette.responses import Response
 from watchword.endpoints import (
     answers,
     docs,
+    health,
     introspect,
     me,
     openapi,
@@ -47,7 +48,17 @@ def mount(auth: Auth, app: FastAPI, requirement: Requirement) -> None:
     table |= docs.table(app, f"{settings.prefix}/static", shown=shown)
     ours = ("token", "ticket", "revoke")
     shared = frozenset(path for path in table if any(word in path for word in ours))
-    endpoints = Endpoints(table, auth.ready, shared=shared, yields=_OwnPaths(app, ME))
+    health_of = f"{settings.prefix}/health"
+    endpoints = Endpoints(
+        table,
+        auth.ready,
+        shared=shared,
+        yields=_OwnPaths(app, ME),
+        unprepared={
+            f"{health_of}/live": health.live,
+            f"{health_of}/ready": health.ready(auth.readiness),
+        },
+    )
     app.router.routes.insert(0, endpoints)
     _describe(auth, app, requirement)
 

@@ -33,6 +33,7 @@ def live_with(app: FastAPI, auth: Auth) -> None:
         if auth.shared is not None:
             await auth.shared.greet()
         tidying = asyncio.create_task(_tidy_forever(auth))
+        handed_back = auth.readiness.drain_when_told(auth.settings.drain)
         try:
             async with inner(of) as state:
                 await auth.deliveries.release()
@@ -41,6 +42,7 @@ def live_with(app: FastAPI, auth: Auth) -> None:
                 finally:  # functions may need what the app's own lifespan closes
                     await auth.deliveries.end()
         finally:
+            handed_back()
             tidying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await tidying

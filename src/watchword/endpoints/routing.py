@@ -29,6 +29,12 @@ log = logging.getLogger("watchword.endpoints")
 Endpoint = Callable[[Request, Bench], Awaitable[Response]]
 
 
+async def _answered(request: Request, at: Bench) -> Response:
+    """Stands in the table for what needs no bench; other methods are refused as everywhere."""
+    del at
+    raise AssertionError(f"{request.method} is answered before")
+
+
 class Endpoints(BaseRoute):
     """The protocol endpoints as one Starlette route.
 
@@ -37,6 +43,7 @@ class Endpoints(BaseRoute):
         bench: gives the bench, once it is ready.
         shared: paths that pages of registered origins may call.
         yields: says of a path whether an app's own route takes it over.
+        unprepared: paths that are answered even where nothing is ready.
     """
 
     def __init__(
@@ -46,8 +53,10 @@ class Endpoints(BaseRoute):
         *,
         shared: frozenset[str] = frozenset(),
         yields: Callable[[str], bool] = lambda _: False,
+        unprepared: Mapping[str, Callable[[Request], Awaitable[Response]]] | None = None,
     ) -> None:
-        self.table = table
+        self._unprepared = unprepared or {}
+        self.table = {**table, **{path: {"GET": _answered} for path in self._unprepared}}
         self._bench = bench
         self._shared = shared
         self._yields = yields
@@ -72,7 +81,11 @@ class Endpoints(BaseRoute):
         """Answer; every refusal becomes a response here."""
         request = Request(scope, receive)
         path: str = scope["watchword.path"]
-        response = await self._answer(request, path)
+        alone = self._unprepared.get(path)
+        if alone is not None and request.method in ("GET", "HEAD"):
+            response = await alone(request)
+        else:
+            response = await self._answer(request, path)
         await response(scope, receive, send)
 
     async def _answer(self, request: Request, path: str) -> Response:

@@ -218,6 +218,13 @@ class Settings(BaseSettings):
     )
 
     # --- operation ---
+    drain: Seconds = option(
+        0.0,
+        "how long to serve on after SIGTERM, while `/health/ready` says no to the balancer",
+        group="operation",
+        ge=0,
+        le=300,
+    )
     docs: bool | None = option(
         None,
         "the app's docs page: on in development, off in production unless asked for",
@@ -279,9 +286,8 @@ class Settings(BaseSettings):
     @property
     def database_path(self) -> str:
         """The file of an `sqlite:///` URL, or `:memory:`; empty for a server."""
-        if not self.database_url.startswith("sqlite:"):
-            return ""
-        return self.database_url.removeprefix("sqlite:///") or ":memory:"
+        on_file = self.database_url.startswith("sqlite:")
+        return (self.database_url.removeprefix("sqlite:///") or ":memory:") if on_file else ""
 
     @property
     def database_shown(self) -> str:
