@@ -63,7 +63,7 @@ class Settings(BaseSettings):
         "x-forwarded-for", "the one header your proxies append the client to", group="network"
     )
     browser_origins: Words = option(
-        (), "origins whose pages may call the token and revocation endpoints", group="network"
+        (), "origins whose pages may call the token, ticket and revoke endpoints", group="network"
     )
     prefix: str = option(
         "/auth", "the path below which everything of Watchword's own lives", group="network"
@@ -191,7 +191,7 @@ class Settings(BaseSettings):
     )
     limit_token: str = option(
         "600 + 10/s",
-        "token, revocation and introspection requests from one address",
+        "token, ticket, revocation and introspection requests from one address",
         group="limits",
     )
     limit_backend: Literal["auto", "redis", "db", "memory"] = option(
