@@ -613,6 +613,7 @@ def test_the_guide_is_true(project, monkeypatch) -> None:
         "test_items.py",
         "test_time.py",
         "test_guard.py",
+        "test_instead.py",
     }
     for name, code in files.items():
         (project.path / name).write_text(code)
