@@ -97,6 +97,11 @@ def test_what_is_no_token_is_said_and_not_repeated(run, text: str) -> None:
     assert len(told["checks"]) == 1
 
 
+def test_a_ticket_is_told_apart(run) -> None:
+    told = run.json("explain", "-", stdin="wwt_123", code=5)
+    assert told["kind"] == "a ticket" and "opens one" in str(_no(told))
+
+
 @pytest.mark.attack("J-01")
 def test_an_unsigned_token_is_refused_by_name(run) -> None:
     from watchword.crypto.strict import encode64

@@ -19,6 +19,7 @@ from watchword.crypto.keys import Keyring
 from watchword.crypto.refresh_tokens import PREFIX as REFRESH
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.strict import Malformed, decode64, json_object
+from watchword.crypto.tickets import PREFIX as TICKET
 from watchword.errors import InvalidToken
 from watchword.guard.revocations import Revocations
 from watchword.rules import access, claims, refresh
@@ -68,6 +69,9 @@ async def judged(text: str, at: Desk) -> Verdict:
         return await _refresh_token(text, at)
     if text.startswith("gs_"):
         return Verdict("a client secret", checks=[Check(False, "It is not a token: keep it safe.")])  # noqa: FBT003
+    if text.startswith(TICKET):
+        no = "It opens one WebSocket or event stream within half a minute, and says nothing."
+        return Verdict("a ticket", checks=[Check(False, no)])  # noqa: FBT003
     return await _access_token(text, at)
 
 
