@@ -429,3 +429,22 @@ async def test_scopes_around_a_route_and_a_guard_inside_count_for_one_ticket(liv
         return sub
 
     assert (await use(live, await mint(live), "/deep")).json() == "u_johndoe"
+
+
+@pytest.mark.attack("Z-15")
+async def test_across_a_network_one_gets_in_too(build, postgres_url):
+    one = build(prepare, database_url=postgres_url)
+    await one.auth.start()
+    await one.add_user("johndoe")
+    other = build(prepare, database_url=postgres_url, now=one.clock)
+    await other.auth.start()
+    token = (await one.login())["access_token"]
+    for _ in range(3):
+        ticket = await mint(one, token)
+        answers = await asyncio.gather(
+            *(use((one, other)[n % 2], ticket, "/whole") for n in range(20))
+        )
+        assert sorted(answer.status_code for answer in answers) == [200, *[401] * 19]
+    ticket = await mint(one, token)
+    await one.http.post("/revoke-token", headers=bearer(token))
+    is_refused(await use(one, ticket))
