@@ -451,6 +451,14 @@ async def test_after_a_restore_nothing_of_either_past_lives(feed, known) -> None
     assert await verify(fresh, NOW)
 
 
+async def test_in_another_epoch_keys_and_clients_may_be_others(feed, known) -> None:
+    await known.poll()
+    before = known.config_changes
+    feed.altered = lambda tail: Tail(7, tail.seq, ())
+    await known.poll()
+    assert known.config_changes == before + 1
+
+
 async def test_an_answer_of_an_epoch_that_is_over_proves_nothing(feed, known, clock) -> None:
     """A primary that was replaced, or a backup that nobody announced."""
     await feed.store.bump_epoch(NOW, end_everything=False)
@@ -468,13 +476,13 @@ async def test_entries_that_come_twice_or_in_disorder_are_taken_as_they_are(feed
     for _ in range(3):
         await feed.store.revoke_user("u_u1", NOW)
     everything = (await feed.store.tail(0, 0)).entries
-    feed.altered = lambda tail: Tail(tail.epoch, tail.seq, (*everything[::-1], *everything))
+    feed.altered = lambda tail: Tail(tail.epoch, tail.seq, (*everything, *everything[::-1]))
     await known.poll()
     await feed.store.revoke_user("u_u1", NOW)
     everything = (await feed.store.tail(0, 0)).entries
     await known.poll()
     of_user = AccessToken("u_u1", "app", NONE, "i", ("r",), NOW + 600, {}, rev=3)
-    assert known.refuse(of_user)
+    assert known.refuse(of_user) and len(known._ends) == 2
     assert not known.refuse(AccessToken("u_u1", "app", NONE, "i", ("r",), NOW, {}, rev=4))
 
 
@@ -567,7 +575,14 @@ async def test_who_begins_again_knows_nothing_until_it_has_polled(feed, known) -
     known.catch_up(NOW)
 
 
-def test_it_goes_on_when_its_event_loop_is_gone(tmp_path) -> None:
+def closed_without_a_word(work) -> None:
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(work)
+    loop.close()
+
+
+@pytest.mark.parametrize("run", [asyncio.run, closed_without_a_word])
+def test_it_goes_on_when_its_event_loop_is_gone(tmp_path, run) -> None:
     clock = Clock()
     store = SqlStore(Sqlite(tmp_path / "w.db"), token_life=600)
     schema.prepare(store.driver, upgrade=False)
@@ -580,7 +595,7 @@ def test_it_goes_on_when_its_event_loop_is_gone(tmp_path) -> None:
 
     for _ in range(3):
         clock.time += 100
-        asyncio.run(decide())
+        run(decide())
     known.wake()  # nobody listens, and nothing breaks
     known.close()
     store.driver.close()

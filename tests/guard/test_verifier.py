@@ -127,6 +127,22 @@ async def test_revoked_is_revoked_cached_or_not() -> None:
     assert (await verify(token(jti="j2"), NOW)).jti == "j2"
 
 
+async def test_what_is_revoked_while_keys_are_loaded_is_revoked() -> None:
+    log = Log()
+
+    class Slow(Keys):
+        def current(self, now: float) -> KeySet | None:
+            return None
+
+        async def load(self, now: float) -> KeySet:
+            log.entries.append(Revocation(1, "jti", key8("jti", "j"), NOW + 9000))
+            assert self.set is not None
+            return self.set
+
+    with pytest.raises(InvalidToken):
+        await made(Slow(KEY), log)(token(), NOW)
+
+
 async def test_the_cache_is_bounded(monkeypatch) -> None:
     monkeypatch.setattr(module, "MOST_CACHED", 3)
     verify = made(Keys(KEY))
