@@ -21,7 +21,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from watchword.crypto.jose import MAX_SIZE, Jws, KeySet, UnknownKey, kid_of, sign, verify
+from watchword.crypto.jose import MAX_SIZE, Jws, KeySet, UnknownKey, sign, verify
 from watchword.crypto.jwk import ALGORITHMS, SigningKey, new_private_key
 from watchword.crypto.strict import encode64
 from watchword.errors import InvalidToken
@@ -248,9 +248,6 @@ def test_kid_is_a_name_in_a_table(kid: object, monkeypatch: pytest.MonkeyPatch) 
         for keys in (OURS, REMOTE):
             with pytest.raises(UnknownKey):
                 verify(token, keys, typ=AT)
-        assert kid_of(token) == kid
-    else:
-        assert kid_of(token) is None
     assert not touched
 
 
@@ -276,7 +273,6 @@ def test_a_token_brings_no_key(
     for signer in (STRANGER, ES):
         token = forged({"typ": "at+jwt", "alg": "ES256", **kid, **extra}, key=signer)
         refused(token)
-        assert kid_of(token) is None
 
 
 @attack("J-11")
@@ -397,7 +393,6 @@ def test_duplicate_header_members() -> None:
         b'{"typ":"at+jwt","alg":"ES256","kid":"evil","k\\u0069d":"k-ES256"}',
     ):
         refused(forged(head))
-        assert kid_of(forged(head)) is None
 
 
 @attack("J-21")
@@ -507,7 +502,6 @@ def test_oversize_costs_nothing() -> None:
         took, peak = time.perf_counter() - started, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert took < 0.1 and peak < 200_000
-        assert kid_of(token) is None
 
 
 @attack("J-33")
@@ -541,7 +535,6 @@ def test_nesting(opener: bytes, depth: int) -> None:
 def test_encodings_and_shapes(text: bytes) -> None:
     refused(forged(HEADER, text) if text else forged(HEADER, b" "))
     refused(forged(text))
-    assert kid_of(forged(text)) is None
 
 
 @attack("J-19")
@@ -656,7 +649,6 @@ def test_ten_thousand_mutants_raise_one_thing_only() -> None:
     took: list[float] = []
     for number in range(10_000):
         token = mutated(seeds[number % len(seeds)], chance)
-        kid_of(token)
         started = time.perf_counter()
         try:
             read = verify(token, OURS if number % 3 else REMOTE, typ=AT)

@@ -8,7 +8,7 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from watchword.crypto.jose import MAX_SIZE, KeySet, UnknownKey, kid_of, sign, verify
+from watchword.crypto.jose import MAX_SIZE, KeySet, UnknownKey, sign, verify
 from watchword.crypto.jwk import ALGORITHMS, SigningKey, new_private_key
 from watchword.crypto.strict import encode64
 from watchword.errors import ConfigError, InvalidToken
@@ -255,34 +255,3 @@ def test_a_token_nobody_would_read_is_not_written() -> None:
 )
 def test_a_broken_jwks_is_an_empty_set(document: object) -> None:
     assert len(KeySet.from_jwks(document)) == 0
-
-
-def test_kid_of_tells_the_name_and_proves_nothing() -> None:
-    key = KEYS["ES256"]
-    assert kid_of(sign({}, key, "at+jwt")) == "k-ES256"
-    assert kid_of(forged({"alg": "none", "kid": "any"}, key)) == "any"
-    header = encode64(b'{"kid":"x"}').decode()
-    for token in (
-        "",
-        ".",
-        "..",
-        "{}",
-        "a.b",
-        "a.b.c",
-        "é.b.c",
-        f"{header}.b",
-        f"{header}.a.b.c",
-        f"{header}.e30." + "A" * MAX_SIZE,
-    ):
-        assert kid_of(token) is None
-    for head in (
-        {},
-        {"kid": 7},
-        {"kid": None},
-        {"kid": ["x"]},
-        {"kid": "x", "jku": "https://evil.example"},
-        b"[]",
-        b"null",
-        b'{"kid":"x","kid":"y"}',
-    ):
-        assert kid_of(forged(head, key)) is None

@@ -23,7 +23,7 @@ from watchword.crypto.jwk import ALGORITHMS, SigningKey, VerifyingKey, current_n
 from watchword.crypto.strict import Malformed, decode64, encode64, json_object
 from watchword.errors import ConfigError, InvalidToken
 
-__all__ = ["MAX_SIZE", "Jws", "KeySet", "UnknownKey", "kid_of", "sign", "verify"]
+__all__ = ["MAX_SIZE", "Jws", "KeySet", "UnknownKey", "sign", "verify"]
 
 MAX_SIZE = 16 * 1024
 """Characters of the longest token that is read, or written."""
@@ -192,19 +192,6 @@ def verify(token: str, keys: KeySet, *, typ: frozenset[str]) -> Jws:
         raise _refusal(str(fault)) from None
     keys.remember(protected, head)
     return Jws(head.header, claims)
-
-
-def kid_of(token: str) -> str | None:
-    """The key a token claims to be signed with, unverified; None if there is no telling.
-
-    Good for one decision only: whether a remote JWKS may be worth another fetch.
-    """
-    try:
-        header = _header(_parts(token)[1])
-    except InvalidToken:
-        return None
-    kid = header.get("kid")
-    return kid if isinstance(kid, str) and _REFUSED_HEADERS.isdisjoint(header) else None
 
 
 def _parts(token: str) -> tuple[bytes, bytes, bytes, bytes]:

@@ -11,7 +11,7 @@ from watchword.rules.logins import folded
 from watchword.rules.scopes import Scopes
 from watchword.seams import Account, StoredUser
 from watchword.store import tables
-from watchword.store.revocations import enter_where, entered, revoke_user
+from watchword.store.revocations import USER, enter_where, entered, revoke_all
 from watchword.store.verbs import (
     ENTERED,
     NEXT,
@@ -195,7 +195,7 @@ def set_password(
         return bool(rows)
     record = audited(now, "user.password_changed", sub=user_id, by=RECORDED_IF_ENTERED)
     secret = {"user_id": user_id, "secret_": new, "updated_at_": now}
-    return (yield from revoke_user(user_id, now, life, (_SET_SECRET, secret), record, *more))
+    return (yield from revoke_all(USER, user_id, now, life, (_SET_SECRET, secret), record, *more))
 
 
 def set_scopes(user_id: str, scopes: Scopes, now: float) -> Verb[bool]:

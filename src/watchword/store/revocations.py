@@ -64,18 +64,27 @@ _RECORD_GRANT = insert_where(
     tables.grants.c.id == bindparam("grant_id"),
     ENTERED,
 )
-_ENTER_USER = enter_where(exists().where(tables.users.c.id == bindparam("user_id")))
-_END_USER = (
-    update(tables.users)
-    .where(tables.users.c.id == bindparam("user_id"), ENTERED)
-    .values(rev_seq=NEXT)
-)
-_ENTER_CLIENT = enter_where(exists().where(tables.clients.c.id == bindparam("client_id")))
-_END_CLIENT = (
-    update(tables.clients)
-    .where(tables.clients.c.id == bindparam("client_id"), ENTERED)
-    .values(rev_seq=NEXT)
-)
+
+
+class _Holder:
+    """Who holds grants and tokens, and where it is written that those so far have ended.
+
+    Args:
+        table: has an `id` and a `rev_seq`.
+        kind: of the log's entry.
+        told: the audit trail's word for it.
+        column: of the audit trail, for the name.
+    """
+
+    def __init__(self, table: Any, kind: str, told: str, column: str) -> None:
+        its_own = table.c.id == bindparam("whose")
+        self.enter = enter_where(exists().where(its_own))
+        self.end = update(table).where(its_own, ENTERED).values(rev_seq=NEXT)
+        self.kind, self.told, self.column = kind, told, column
+
+
+USER = _Holder(tables.users, "user", "user.signed_out_everywhere", "sub")
+CLIENT = _Holder(tables.clients, "client", "client.revoked", "client_id")
 _ENTER_TOKEN = enter_where(
     ~exists().where(
         tables.rev.c.log_id == literal(0),
@@ -177,28 +186,20 @@ def revoke_grant(
     )
 
 
-def revoke_user(user_id: str, now: float, life: float, *more: Ask) -> Verb[bool]:
-    """End every grant the user has now, in O(1); grants opened later live.
+def revoke_all(holder: _Holder, name: str, now: float, life: float, *more: Ask) -> Verb[bool]:
+    """End every grant and token that a user or client has now, in O(1); later ones live.
 
     Args:
-        user_id: the subject.
+        holder: `USER` or `CLIENT`.
+        name: the subject, or the client's id.
         now: Unix seconds.
         life: seconds that the entry is kept.
-        more: what else changes about the user, each on the condition `ENTERED`.
+        more: what else changes about the holder, each on the condition `ENTERED`.
     """
-    which = {"user_id": user_id}
-    record = audited(now, "user.signed_out_everywhere", sub=user_id, by=RECORDED_IF_ENTERED)
-    return entered(
-        (_ENTER_USER, which), "user", user_id, now, life, (_END_USER, which), record, *more
-    )
-
-
-def revoke_client(client_id: str, now: float, life: float, *more: Ask) -> Verb[bool]:
-    """End every grant and token of a client, in O(1)."""
-    which = {"client_id": client_id}
-    record = audited(now, "client.revoked", client_id=client_id, by=RECORDED_IF_ENTERED)
-    enter = _ENTER_CLIENT, which
-    return entered(enter, "client", client_id, now, life, (_END_CLIENT, which), record, *more)
+    whose = {"whose": name}
+    record = audited(now, holder.told, by=RECORDED_IF_ENTERED, **{holder.column: name})
+    enter, end = (holder.enter, whose), (holder.end, whose)
+    return entered(enter, holder.kind, name, now, life, end, record, *more)
 
 
 def revoke_token(jti: str, expires_at: float, now: float, life: float, *more: Ask) -> Verb[bool]:

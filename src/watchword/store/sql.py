@@ -216,12 +216,12 @@ class SqlStore:
 
     async def revoke_user(self, user_id: str, now: float) -> bool:
         """End every grant a user has now."""
-        verb = partial(revocations.revoke_user, user_id, now, self._life)
+        verb = partial(revocations.revoke_all, revocations.USER, user_id, now, self._life)
         return await self._end("user", user_id, now, verb)
 
     async def revoke_client(self, client_id: str, now: float) -> bool:
         """End every grant and token of a client."""
-        verb = partial(revocations.revoke_client, client_id, now, self._life)
+        verb = partial(revocations.revoke_all, revocations.CLIENT, client_id, now, self._life)
         return await self._end("client", client_id, now, verb)
 
     async def revoke_token(self, jti: str, expires_at: float, now: float) -> bool:
