@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from watchword.errors import TooManyRequests
-from watchword.limits import Fallback, Limit, Limits, ProcessCounters, Taken, gcra, headers
+from watchword.limits import Fallback, Limit, Limits, ProcessCounters, Taken, gcra
 from watchword.rules.rates import UNLIMITED
 
 NOW = 1_764_000_000.0
@@ -305,22 +305,3 @@ class TestFallback:
         primary.fault = ValueError()
         with pytest.raises(ValueError):
             take(Fallback(primary, (OSError,)), "a", TWO, NOW)
-
-
-def test_headers():
-    assert headers(Taken(allowed=True, retry_after=0.0, remaining=3, reset=61.2), TWO) == {
-        "RateLimit-Limit": "2",
-        "RateLimit-Remaining": "3",
-        "RateLimit-Reset": "62",
-    }
-    assert headers(Taken(allowed=False, retry_after=0.001, remaining=0, reset=0.5), TWO) == {
-        "RateLimit-Limit": "2",
-        "RateLimit-Remaining": "0",
-        "RateLimit-Reset": "1",
-        "Retry-After": "1",
-    }
-    assert (
-        headers(Taken(allowed=False, retry_after=59.01, remaining=0, reset=99), TWO)["Retry-After"]
-        == "60"
-    )
-    assert headers(UNLIMITED, OFF) == {}

@@ -7,6 +7,7 @@ the log only. One function per door turns an error into HTTP (protocol endpoints
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 
@@ -29,6 +30,11 @@ class ConfigError(WatchwordError):
         super().__init__("\n  ".join(lines))
 
 
+def whole_seconds(seconds: float) -> int:
+    """A wait as headers say it (RFC 9110 section 10.2.3): 0 would invite a busy loop."""
+    return max(1, math.ceil(seconds))
+
+
 class OAuthError(WatchwordError):
     """A refusal with an OAuth error code (RFC 6749 section 5.2, RFC 6750 section 3.1).
 
@@ -49,6 +55,13 @@ class OAuthError(WatchwordError):
         self.why = why
         self.detail = detail
         self.retry_after = retry_after
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """The headers that say when to come back, at whichever door."""
+        if self.retry_after is None:
+            return {}
+        return {"Retry-After": str(whole_seconds(self.retry_after))}
 
 
 class InvalidRequest(OAuthError):
@@ -208,6 +221,16 @@ class TooManyRequests(OAuthError):
         self.policy = policy
         self.limit = limit
         self.reset = reset
+
+    @property
+    def waiting(self) -> dict[str, str]:
+        """As of every error, and how much is left: nothing."""
+        return {
+            **super().waiting,
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": "0",
+            "RateLimit-Reset": str(whole_seconds(self.reset)),
+        }
 
 
 class Busy(OAuthError):

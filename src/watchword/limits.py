@@ -8,13 +8,12 @@ that fails is replaced by a stricter one in this process until it works again.
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Protocol
 
-from watchword.errors import TooManyRequests
+from watchword.errors import TooManyRequests, whole_seconds
 from watchword.rules.rates import UNLIMITED, Ask, Limit, Taken, gcra, in_order
 
 __all__ = [
@@ -25,7 +24,6 @@ __all__ = [
     "ProcessCounters",
     "Taken",
     "gcra",
-    "headers",
 ]
 
 _log = logging.getLogger("watchword.limits")
@@ -239,30 +237,9 @@ class Limits:
         self._refused[key] = (now, now + taken.retry_after, now + taken.reset)
 
 
-def headers(taken: Taken, limit: Limit) -> dict[str, str]:
-    """The response headers that tell a client where it stands.
-
-    Args:
-        taken: the outcome of the request.
-        limit: the limit it was measured by.
-    """
-    if limit.off:
-        return {}
-    told = {
-        "RateLimit-Limit": str(limit.burst),
-        "RateLimit-Remaining": str(taken.remaining),
-        "RateLimit-Reset": str(math.ceil(taken.reset)),
-    }
-    if not taken.allowed:
-        # RFC 9110 section 10.2.3: whole seconds; 0 would invite a busy loop.
-        told["Retry-After"] = str(max(1, math.ceil(taken.retry_after)))
-    return told
-
-
 def _refusal(limit: Limit, retry_after: float, reset: float, policy: str = "") -> TooManyRequests:
-    seconds = max(1, math.ceil(retry_after))
     return TooManyRequests(
-        f"Too many requests; try again in {seconds} s.",
+        f"Too many requests; try again in {whole_seconds(retry_after)} s.",
         retry_after=retry_after,
         limit=limit.burst,
         reset=reset,

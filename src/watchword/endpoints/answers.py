@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -94,13 +93,7 @@ def _headers(error: OAuthError) -> dict[str, str]:
         headers["WWW-Authenticate"] = 'Bearer error="invalid_token"'
     elif isinstance(error, WrongMethod):
         headers["Allow"] = error.allow
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    if isinstance(error, TooManyRequests):
-        headers["RateLimit-Limit"] = str(error.limit)
-        headers["RateLimit-Remaining"] = "0"
-        headers["RateLimit-Reset"] = str(max(1, math.ceil(error.reset)))
-    return headers
+    return headers | error.waiting
 
 
 def cross_origin(response: Response, request: Request, origins: tuple[str, ...]) -> Response:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -162,9 +161,7 @@ def challenge(
     if error.status in (401, 403) or isinstance(error, InvalidRequest):
         headers["WWW-Authenticate"] = _header(error, why, resource_metadata, needed)
         headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, math.ceil(error.retry_after)))
-    return Challenge(error.status, body["detail"], headers, body)
+    return Challenge(error.status, body["detail"], headers | error.waiting, body)
 
 
 def _header(
