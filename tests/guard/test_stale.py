@@ -278,6 +278,7 @@ async def test_a_position_that_cannot_be_reached_now_is_no_pass(made, mine) -> N
 
 async def test_a_stream_is_cut_at_once_when_the_news_come(made, mine, monkeypatch) -> None:
     monkeypatch.setattr(streams, "CHECK_EVERY", 3600)
+    monkeypatch.setattr(made.auth._decisions, "lasts", lambda: 3600.0)
     streaming = asyncio.create_task(made.get("/stream", mine["access_token"]))
     others = await made.login()
     other = asyncio.create_task(made.get("/stream", others["access_token"]))
