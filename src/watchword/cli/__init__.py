@@ -18,6 +18,7 @@ _COMMANDS = {
     "dev": "Run the server on this machine, with two users to try it with.",
     "init": "Write watchword.toml and .env with a fresh secret.",
     "migrate": "Bring the database to the schema of this version.",
+    "copy": "Copy a database into another one, of either kind.",
     "restored": "Say that the database was restored from a backup.",
     "user": "Create, show, disable, sign out users.",
     "client": "Register clients and rotate their secrets.",

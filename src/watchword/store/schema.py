@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 HEAD = "0002"  # the newest revision in migrations/versions
 REVISIONS = ("0001", "0002")
+COPYING = "copying"  # in a revision's place: see store/copying.py
 _DIALECT = dialects.dialect()
 
 
@@ -97,6 +98,12 @@ def prepare(driver: Driver, *, upgrade: bool) -> None:
 
         assert isinstance(driver, Postgres)  # noqa: S101 - there are these two
         found, revision = server_schema.made(driver)
+    if revision == COPYING:
+        raise ConfigError(
+            "A copy into this database has not been finished.",
+            why="a part of the users, grants or keys is still missing",
+            fix="run the same `watchword copy` again; it goes on where it broke off",
+        )
     if found is Schema.AHEAD:
         raise ConfigError(
             f"The database is at revision {revision}, which this version does not know.",
