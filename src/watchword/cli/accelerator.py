@@ -49,7 +49,7 @@ def look(settings: Settings) -> Look:
     Raises:
         ConfigError: a server could not be started with these settings.
     """
-    shared = Shared(settings.redis_url, timeout=_PATIENCE)
+    shared = Shared(settings.redis_url, timeout=_PATIENCE, quiet=True)
     return asyncio.run(_looked(shared))
 
 

@@ -38,15 +38,17 @@ class Shared:
     Args:
         url: where it is; see `Address`.
         timeout: seconds after which an answer is no longer waited for.
+        quiet: whether faults are for the caller to tell, and not for the log.
 
     Raises:
         ConfigError: the URL is of no known form, or the package is not installed.
     """
 
-    def __init__(self, url: str, *, timeout: float = 0.1) -> None:
+    def __init__(self, url: str, *, timeout: float = 0.1, quiet: bool = False) -> None:
         self.address = Address.parse(url)
         self._clients = Clients(self.address)
         self._timeout = timeout
+        self._quiet = quiet
         self._client: _Client | None = None
         self._closing: set[asyncio.Task[None]] = set()
         self._rests_until = 0.0
@@ -104,7 +106,7 @@ class Shared:
     def tell(self, fault: Fault, meanwhile: str) -> None:
         """Say in the log what failed, once a minute, and what happens until it works again."""
         now = asyncio.get_running_loop().time()
-        if self._told_at is not None and now - self._told_at < _SILENCE:
+        if self._quiet or (self._told_at is not None and now - self._told_at < _SILENCE):
             return
         self._told_at, self._told = now, True
         _log.warning(
