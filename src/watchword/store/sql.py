@@ -48,6 +48,7 @@ class SqlStore:
         self, driver: Driver, *, token_life: float, telling: Telling | None = None
     ) -> None:
         self.driver = driver
+        self._local = driver if isinstance(driver, Sqlite) else None
         self._telling = telling or Telling()
         self._life = token_life + LEEWAY + 60
         # The database's version when the log was last read, and where the log ended then.
@@ -57,19 +58,24 @@ class SqlStore:
 
     def news(self, after: int, epoch: int) -> Tail | None:
         """The log behind a position; reads one word of memory when nothing has been committed."""
-        assert isinstance(self.driver, Sqlite)  # noqa: S101 - across a network it is followed
+        local = self._local
+        assert local is not None  # noqa: S101 - across a network it is followed
         # The version is read first: a commit between the two reads is read again.
-        version = self.driver.version()
+        version = local.version()
         last, read_epoch, newest = self._read
         if version == last and after == newest and epoch == read_epoch:
             return None
-        found = self.driver.read_now(log.tail(after, epoch))
+        found = local.read_now(log.tail(after, epoch))
         self._read = version, found.epoch, found.seq
         return None if (found.seq, found.epoch) == (after, epoch) else found
 
     async def tail(self, after: int, epoch: int) -> Tail:
         """The log behind a position, in one statement."""
         return await self.driver.read(log.tail(after, epoch))
+
+    async def page(self, after: int, epoch: int, most: int) -> Tail:
+        """The log behind a position, as many entries at a time."""
+        return await self.driver.read(log.page(after, epoch, most))
 
     async def position(self) -> tuple[int, int]:
         """Where the log ends: its epoch and its newest number."""
