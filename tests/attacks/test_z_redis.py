@@ -68,7 +68,7 @@ LIMITS = {
     "limit_login_account": "off",
     "limit_login_account_ip": "8 + 1/h",
     "limit_token": "1000 + 100/s",
-    "redis_timeout": 0.1,
+    "redis_timeout": 0.4,
 }
 
 
@@ -165,8 +165,8 @@ async def test_without_it_logins_go_on_with_a_stricter_limit(fault, served, capl
             assert status == expected
             seconds.append(took)
         assert await statuses(server, "bob", 10) == HALF
-        assert max(seconds) < 0.4
-        assert sum(took > 0.09 for took in seconds) <= 1, "one waits, for the deadline at most"
+        assert max(seconds) < 0.8, "one waits for the deadline"
+        assert sum(took > 0.39 for took in seconds) <= 1, "the others do not"
         told = [it for it in caplog.records if "fails" in it.getMessage()]
         assert len(told) == 1
         HEALED[fault](redis)
@@ -202,16 +202,29 @@ async def test_a_network_that_is_cut_and_slow_again_and_again(served, valkey):
         for turn in range(120):
             if turn % 10 == 3:
                 await wire.cut()
-            wire.delay = 0.2 if turn % 10 in (5, 6) else 0.0
+            wire.delay = 0.5 if turn % 10 in (5, 6) else 0.0
             wire.silent = turn % 10 == 8
             status, took = await attempt(server, "mallory")
             given[status] += 1
-            assert took < 1.0
+            assert took < 1.5
             await asyncio.sleep(0.03)
         assert sum(given.values()) == 120
         assert given[401] <= 8 + 4
         wire.delay, wire.silent = 0.0, False
         await server.auth.shared.aclose()
+
+
+@pytest.mark.attack("S-02", "S-10")
+async def test_nothing_in_it_can_be_read(served, valkey):
+    server = await served(valkey.url, limit_token="9 + 1/min")
+    server.come_from("203.0.113.77")
+    await statuses(server, "mallory", 3)
+    tokens = await server.login()
+    kept = str([(key, valkey.do("GET", key)) for key in valkey.do("KEYS", "*")])
+    assert kept.count("watchword:limit:") == 2
+    clear = ["mallory", "johndoe", "u_johndoe", "secret", "wrong", "203.0.113.77"]
+    for text in (*clear, tokens["access_token"], tokens["refresh_token"]):
+        assert text not in kept
 
 
 @pytest.mark.attack("Z-13")

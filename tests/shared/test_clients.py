@@ -130,6 +130,30 @@ async def test_the_rights_that_the_manual_names_are_enough(connect, caplog):
             await shared.run(lambda it: it.get("another"))
 
 
+async def test_and_in_a_cluster_those_with_two_more(connect):
+    cluster = Cluster()
+    with closing(*cluster.nodes):
+        for node in cluster.nodes:
+            rights = f"{RIGHTS} +cluster|slots +command".split()
+            node.do("ACL", "SETUSER", "watchword", "on", ">pw", *rights)
+        shared = connect(cluster.url.replace("://", "://watchword:pw@"))
+        counters = RedisCounters(shared)
+        asks = [(name, LIMIT) for name in "abcdefgh"]
+        assert len(await counters.take(asks, 0.0)) == len(asks)
+        await counters.reset([name for name, _ in asks])
+        heard = asyncio.Event()
+        listening = asyncio.create_task(RedisWakes(shared).listen(heard.set))
+        await asyncio.wait_for(heard.wait(), 5)
+        heard.clear()
+        await RedisWakes(shared).publish()
+        await asyncio.wait_for(heard.wait(), 5)
+        listening.cancel()
+        await asyncio.gather(listening, return_exceptions=True)
+        with pytest.raises(Fault, match="NoPermission"):
+            await shared.run(lambda it: it.get("another"))
+        await shared.aclose()
+
+
 @pytest.fixture(scope="module")
 def watched():
     """One for all tests, the last of which kills its primary."""

@@ -244,6 +244,7 @@ class Wire:
         silent: whether nothing arrives any more, though connections stay.
         silent_back: whether only answers are lost.
         passed: how many pieces the client has sent.
+        accepted: how many connections there have been.
     """
 
     def __init__(self, port: int, **tls: Any) -> None:
@@ -254,6 +255,7 @@ class Wire:
         self.silent = False
         self.silent_back = False
         self.passed = 0
+        self.accepted = 0
         self._server: asyncio.Server | None = None
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -279,6 +281,7 @@ class Wire:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.accepted += 1
         task = asyncio.current_task()
         assert task is not None
         self._tasks.add(task)

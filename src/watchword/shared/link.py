@@ -138,7 +138,7 @@ class Shared:
             _log.warning("Redis at %s works again", self.address)
 
     def _drop(self, client: _Client | None) -> None:
-        if client is not None:
+        if client is not None and client.loop is asyncio.get_running_loop():
             client.retire()
         if self._client is client:
             self._client = None
