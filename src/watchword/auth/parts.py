@@ -122,6 +122,7 @@ def built(settings: Settings, given: Given) -> Parts:
     bench = Bench(
         store=store,
         clients=Clients(store.client, changes),
+        passwords=passwords,
         users=users,
         limits=counting.limits,
         events=given.events,

@@ -39,7 +39,7 @@ _T = TypeVar("_T")
 
 _LONGEST = 1024  # characters
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_NICENESS = 15
+_NICENESS = 10  # below what serves requests, and above being starved by any neighbour
 _SECONDS_PER_KIB_PASS = 1e-6  # on the slow side: until measured, sooner refuse than stall
 _NEWEST = 0.1  # the weight of the latest measurement in the moving average
 
@@ -164,6 +164,16 @@ class Passwords:
         secret = normalised(password)
         return await self._queued(self._judge, stored, secret, password.encode())
 
+    def must_have_room(self) -> None:
+        """Refuse now what would be refused at its hash, before anything is looked up for it.
+
+        Raises:
+            Busy: the queue is longer than the patience.
+        """
+        drain = self._drain()
+        if drain > self._patience:
+            raise _busy(drain)
+
     def close(self) -> None:
         """Let the threads end once the admitted work is done; a later call starts new ones."""
         pool, self._pool = self._pool, None
@@ -196,13 +206,15 @@ class Passwords:
 
     def _admit(self) -> None:
         with self._lock:
-            drain = self.waiting * self.seconds_per_hash / self._threads
+            drain = self._drain()
             if drain <= self._patience:
                 self.waiting += 1
                 return
-        # Spread over at least a second: that is how finely Retry-After can tell them apart.
-        jitter = max(1.0, drain) * secrets.randbelow(1000) / 1000
-        raise Busy("too many logins at this moment", retry_after=drain + jitter)
+        raise _busy(drain)
+
+    def _drain(self) -> float:
+        """Seconds until what is admitted now has begun."""
+        return self.waiting * self.seconds_per_hash / self._threads
 
     def _begin(self, work: Callable[[], _T]) -> _T:
         self._leave()
@@ -225,6 +237,12 @@ class Passwords:
         with self._lock:
             self.seconds_per_hash += _NEWEST * (took - self.seconds_per_hash)
         return result
+
+
+def _busy(drain: float) -> Busy:
+    # Spread over at least a second: that is how finely Retry-After can tell them apart.
+    jitter = max(1.0, drain) * secrets.randbelow(1000) / 1000
+    return Busy("too many logins at this moment", retry_after=drain + jitter)
 
 
 def _understood(stored: str | None) -> PasswordHash | None:

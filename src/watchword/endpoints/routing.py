@@ -18,6 +18,7 @@ from starlette.routing import BaseRoute, Match, NoMatchFound
 from starlette.types import Receive, Scope, Send
 
 from watchword.endpoints import answers
+from watchword.endpoints.holding import Holding
 from watchword.endpoints.token import caller_of
 from watchword.errors import Busy, OAuthError, TooManyRequests, WrongMethod
 from watchword.events import LimitReached
@@ -60,6 +61,7 @@ class Endpoints(BaseRoute):
         self._bench = bench
         self._shared = shared
         self._yields = yields
+        self._holding = Holding()
 
     def matches(self, scope: Scope) -> tuple[Match, Scope]:
         """Whether the path is one of ours."""
@@ -106,6 +108,8 @@ class Endpoints(BaseRoute):
         except OAuthError as error:
             if at is not None and isinstance(error, TooManyRequests) and error.policy:
                 at.events(LimitReached(at.now(), error.policy, caller_of(request, at).ip))
+            if isinstance(error, Busy):
+                await self._holding.back(request.receive)
             response = answers.refusal(error)
         except Unavailable as fault:
             log.warning("the store is unavailable: %s", fault)

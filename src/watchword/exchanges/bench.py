@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from watchword.clients import Clients
 from watchword.crypto.devices import Devices
+from watchword.crypto.passwords import Passwords
 from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import Secret
 from watchword.crypto.tickets import Tickets
@@ -73,6 +74,7 @@ class Bench:
 
     store: Store
     clients: Clients
+    passwords: Passwords
     users: Users
     limits: Limits
     events: Events

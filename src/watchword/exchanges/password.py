@@ -32,6 +32,7 @@ async def redeem(ask: PasswordAsk, client: Client, caller: Caller, at: Bench) ->
     now = at.now()
     normalised(ask.password)  # refused before it is counted or hashed
     await at.limits.spend(now, *attempts.from_place(caller.ip))
+    at.passwords.must_have_room()  # before any statement; what may begin is decided at the hash
     looked_at = await at.store.head()
     found = await at.users.by_login(ask.username)  # look
     device = await attempts.device_of(found, caller, now, at)
