@@ -408,3 +408,25 @@ async def test_the_primary_is_asked_now_across_a_network(over_a_network) -> None
     await near.revoke_token("j1", NOW + 600, NOW)
     await known.meet(Asked(within=0))
     assert len(known) == 1
+
+
+@pytest.mark.attack("Z-09")
+async def test_two_servers_over_one_database(build, postgres_url) -> None:
+    """What one of them ends, the other refuses: at once by a position, and soon without."""
+    here, there = (build(database_url=postgres_url) for _ in range(2))
+    await here.auth.start()
+    await there.auth.start()
+    await here.add_user("johndoe")
+    for by_position in (True, False, False):
+        tokens = await here.login()
+        token = tokens["access_token"]
+        assert (await there.get("/guarded", token)).status_code == 200
+        position = await here.auth.revoke(token=token)
+        assert (await here.get("/guarded", token)).status_code == 401
+        if by_position:
+            answer = await there.get("/guarded", token, headers={"Auth-Min-Seq": position})
+            assert answer.status_code == 401
+        began = time.monotonic()
+        while (await there.get("/guarded", token)).status_code != 401:
+            assert time.monotonic() - began < 2.5
+            await asyncio.sleep(0.002)
