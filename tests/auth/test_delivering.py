@@ -69,10 +69,16 @@ async def test_after_a_commit_nobody_waits_for_the_next_look(on_disk, never_look
     await server.auth.start()
     await server.add_user("johndoe")
     tokens = await server.login()
-    await server.post("/token", {"username": "johndoe", "password": "wrong"})
-    await server.post("/revoke", {"token": tokens["refresh_token"]})
-    await server.auth.revoke(user="u_johndoe")
-    await until(lambda: len(heard) == 4)
+    for told_of in (
+        server.post("/token", {"username": "johndoe", "password": "wrong"}),
+        server.post("/revoke", {"token": tokens["refresh_token"]}),
+        server.auth.revoke(user="u_johndoe"),
+    ):
+        await until(lambda: not waiting(server))
+        await asyncio.sleep(0.05)  # and everybody is asleep again
+        before = len(heard)
+        await told_of
+        await until(lambda: len(heard) > before)  # noqa: B023 - awaited at once
     told = [event for event in server.events if event.kind != "keys.rotated"]
     assert Counter(event.id for event in heard) == Counter(event.id for event in told)
     assert sorted(heard, key=lambda event: event.id) == sorted(told, key=lambda event: event.id)
