@@ -83,8 +83,8 @@ class SqlStore:
 
     async def bump_epoch(self, now: float, *, end_everything: bool) -> tuple[int, int]:
         """Begin a new epoch of the log, because its past may have changed."""
-        verb = revocations.bump_epoch(now, self._life, end_everything=end_everything)
-        return await self.driver.write(verb)
+        begun = revocations.bump_epoch(now, self._life, end_everything=end_everything)
+        return await self.driver.write(begun)
 
     # --- look ---
 
@@ -253,8 +253,7 @@ class SqlStore:
         self, *, grant_id: bytes | None, user_id: str, client_id: str, jti: str, rev: int
     ) -> bool:
         """Whether something has ended that token, as the database has it now."""
-        verb = log.is_revoked(grant_id, user_id, client_id, jti, rev)
-        return await self.driver.read(verb)
+        return await self.driver.read(log.is_revoked(grant_id, user_id, client_id, jti, rev))
 
     # --- take: things that work once ---
 
