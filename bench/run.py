@@ -14,7 +14,10 @@ from bench.harness import LOAD_CORE, SERVER_CORE, MissingError, busy_share, prog
 from bench.plot import draw
 from bench.report import Outcome, Pace, show, write
 
-NAMES = ("guarded", "logins", "storm", "tokens", "footprint")
+NAMES = (
+    "guarded", "logins", "storm", "tokens", "footprint", "transitions", "revocation", "log", "fleet",
+    "scale",
+)  # fmt: skip
 QUIET = 0.1  # busier than this is worth a note beside the figures
 QUICK = Pace(rounds=1, seconds=1)
 

@@ -91,7 +91,8 @@ def prepare_watchword(env: Env) -> None:
     env |= {
         "WATCHWORD_ENV": "development",
         "WATCHWORD_ISSUER": f"http://localhost:{env['BENCH_PORT']}",
-        "WATCHWORD_DATABASE_URL": f"sqlite:///{env['BENCH_STATE']}/bench.db",
+        "WATCHWORD_DATABASE_URL": env.get("WATCHWORD_DATABASE_URL")
+        or f"sqlite:///{env['BENCH_STATE']}/bench.db",
         "WATCHWORD_SECRET": env["BENCH_SECRET"],
     }
     user = ("user", "create", USERNAME, "--password-stdin", "--scope", "me")
