@@ -153,3 +153,12 @@ def test_people_of_the_app_s_own_table_get_their_passwords_here(run) -> None:
         [sys.executable, "-c", asked], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "True"
+
+
+def test_known_users_are_neither_made_nor_shown_where_the_app_has_its_own(run, monkeypatch) -> None:
+    monkeypatch.setattr(uvicorn, "run", lambda *args, **more: None)
+    local = {"WATCHWORD_ENV": "development", "WATCHWORD_ISSUER": "http://localhost:8000"}
+    for users, before, shown in (("", "", True), (", users=Mine()", OWN, False)):
+        app = an_app(run, users, before)
+        told = run("dev", "--app", app, "--port", "0", **local)
+        assert ("johndoe" in told.stdout) is shown

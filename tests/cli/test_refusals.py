@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import sys
 
 import pytest
@@ -64,6 +65,16 @@ def test_an_attribute_that_is_not_there_is_told_with_those_that_are(run, monkeyp
     refused = run("routes", "--app", "shop_made:nope", code=4).stderr
     assert "no FastAPI app" in refused
     assert "create_app" in refused
+
+
+@pytest.mark.parametrize("command", ["serve", "dev"])
+def test_a_port_that_is_taken_is_told_before_anything_else(run, command: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        local = LOCAL if command == "dev" else {}
+        refused = run(command, "--port", str(port), code=1, **local)
+        assert f"--port {port + 1}" in refused.stderr
+        assert refused.stdout == ""
 
 
 def test_production_needs_https(run) -> None:

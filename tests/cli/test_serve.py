@@ -211,14 +211,16 @@ def test_what_dev_prints_can_be_pasted(tmp_path: Path) -> None:
     with running(tmp_path, "dev", at="/users/me", settings={}) as (base, said):
         port = base.rpartition(":")[2]
         told = said.read_text()
-        script = told[told.index("BASE=") : told.index("# 401")]
+        first, last = told.index("export WATCHWORD"), told.rindex("$(field access_token)")
+        script = told[first : told.index("\n", last)]
+        assert "#" not in script, "an interactive zsh has no comments"
         assert f"BASE=http://localhost:{port}" in script
         done = subprocess.run(
             ["bash", "-euc", script], text=True, capture_output=True, check=True, timeout=LONGEST
         )
         assert '"username":"johndoe"' in done.stdout
         assert "Token revoked" in done.stdout
-        assert done.stdout.rstrip().endswith("401")
+        assert done.stdout.rstrip().endswith("401: the token is dead")
         alice = httpx2.post(base + "/token", data={"username": "alice", "password": "secret2"})
         assert alice.status_code == 401
         assert "DEVELOPMENT MODE" in told

@@ -37,7 +37,8 @@ def greeting(out: Output, told: Mapping[str, Any]) -> None:
 def first_calls(base: str, settings: Settings) -> str:
     """Commands for a POSIX shell: log in, read, refresh, log out, try again.
 
-    They need `curl` and `sed`, and end by showing that the token has died.
+    They need `curl` and `sed`, and end by showing that the token has died. Nothing in them
+    is a comment: to a zsh that people type into, `#` is a word like any other.
     """
     own = settings.first_party_paths
     prefix = "" if own else settings.prefix
@@ -53,6 +54,8 @@ def first_calls(base: str, settings: Settings) -> str:
         else f'"$BASE{prefix}/revoke" -d "token=$(field access_token)"'
     )
     lines = [
+        # so that other commands in that terminal are about this server
+        f"export WATCHWORD_ENV={settings.env} WATCHWORD_ISSUER={settings.issuer}",
         f"BASE={base}",
         r"""field() { printf %s "$TOKENS" | sed -n "s/.*\"$1\": *\"\([^\"]*\)\".*/\1/p"; }""",
         f'TOKENS=$(curl -s "$BASE{prefix}/token" -d username=johndoe -d password=secret)',
@@ -64,7 +67,7 @@ def first_calls(base: str, settings: Settings) -> str:
     lines += [f"TOKENS=$(curl -s {refresh})", f"curl -s {revoke}; echo"]
     if own:
         lines.append(
-            "curl -s -o /dev/null -w '%{http_code}\\n' \"$BASE/users/me\" "
-            '-H "Authorization: Bearer $(field access_token)"  # 401: it is dead'
+            "curl -s -o /dev/null -w '%{http_code}: the token is dead\\n' \"$BASE/users/me\" "
+            '-H "Authorization: Bearer $(field access_token)"'
         )
     return "\n".join(lines)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
-from collections.abc import Mapping
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,13 @@ import click
 import uvicorn
 
 from watchword.auth import Auth
-from watchword.cli import standalone
+from watchword.cli import logs, standalone
 from watchword.cli.apps import auth_of, is_factory, loaded
 from watchword.cli.banner import first_calls, greeting
 from watchword.cli.bounded import BoundedHttp
 from watchword.cli.command import Command, environment, named_app
 from watchword.cli.disk import network_file_system
-from watchword.cli.output import Output
+from watchword.cli.output import Failure, Output
 from watchword.errors import ConfigError
 from watchword.settings import is_loopback
 
@@ -62,6 +63,7 @@ def serve(out: Output, *, host: str, port: int, workers: int, reload: bool) -> N
     auth = auth_of(app)
     if auth is not None:
         _must_be_servable(auth, host, workers)
+        _must_be_free(host, port)
         facts = asyncio.run(_rehearsed(auth))
         greeting(out, {**facts, "address": f"http://{host}:{port}", "workers": workers})
     _run(
@@ -92,13 +94,23 @@ def dev(out: Output, *, host: str, port: int, reload: bool) -> None:
         if auth is not None:
             standalone.must_be_development(auth)
             _must_be_servable(auth, host, 1)
+            _must_be_free(host, port)
             facts = asyncio.run(_rehearsed(auth))
             base = f"http://{'localhost' if host == '127.0.0.1' else host}:{port}"
             greeting(out, {**facts, "address": base})
-            if not out.json:
+            if not out.json and standalone.has_known_users(auth):
                 out.note("Paste this into another terminal:\n")
                 click.echo(first_calls(base, auth.settings))
-        _run(out, _DEVELOPED, factory=True, host=host, port=port, workers=1, reload=reload)
+        _run(
+            out,
+            _DEVELOPED,
+            log_level="INFO",
+            factory=True,
+            host=host,
+            port=port,
+            workers=1,
+            reload=reload,
+        )
 
 
 def _development(port: int, target: str | None) -> dict[str, str]:
@@ -169,6 +181,33 @@ def _bracketed(host: str) -> str:
     return f"[{host}]" if ":" in host else host
 
 
-def _run(out: Output, app: str, **options: Any) -> None:
-    more: Mapping[str, Any] = {"log_level": "warning"} if out.quiet or out.json else {}
+def _must_be_free(host: str, port: int) -> None:
+    """Refuse before anything is said: a server that greets and then fails is hard to read.
+
+    Raises:
+        Failure: another program has the port, or the address is not one of this machine.
+    """
+    try:
+        with socket.create_server((host, port), family=_family(host)):
+            return
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise Failure(
+                f"Port {port} of {host} is taken.",
+                why="another program listens on it",
+                fix=f"end that program, or take another port: --port {port + 1}",
+            ) from None
+        raise Failure(
+            f"{host} cannot be listened on.", why=str(error.strerror), fix="leave --host out"
+        ) from None
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
+
+
+def _run(out: Output, app: str, *, log_level: str = "WARNING", **options: Any) -> None:
+    quiet = out.quiet or out.json
+    config = logs.config("WARNING" if quiet else log_level)
+    more: dict[str, Any] = {"log_config": config, "log_level": "warning" if quiet else None}
     uvicorn.run(app, **_HTTP, **more, app_dir=".", **options)

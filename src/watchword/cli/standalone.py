@@ -84,9 +84,14 @@ def must_be_development(auth: Auth) -> None:
         )
 
 
+def has_known_users(auth: Auth) -> bool:
+    """Whether the tutorial's users can sign in: not where an app has users of its own."""
+    return type(auth.users) is BuiltinUsers and not auth.settings.strict
+
+
 async def seed(auth: Auth) -> list[str]:
     """Add the tutorial's users where their names are free; returns those added."""
-    if not isinstance(auth.users, BuiltinUsers):
+    if type(auth.users) is not BuiltinUsers:
         return []  # the app has users of its own
     added = []
     for name, password, disabled in SEEDS:
