@@ -119,13 +119,15 @@ class Tail:
         seq: the log's newest number in that snapshot.
         entries: those behind the position, in order; all that are kept when the epoch is
             another than the one asked for, or when the log ends before the position.
-        age: seconds that the answerer's own knowledge was old when it answered.
+        age: seconds that the answerer's own knowledge was old when it was asked.
+        more: whether the log goes on behind `seq`, then the last entry's: ask again.
     """
 
     epoch: int
     seq: int
     entries: tuple[Revocation, ...]
     age: float = 0.0
+    more: bool = False
 
 
 class RevocationLog(Protocol):
@@ -144,7 +146,7 @@ class RevocationFeed(Protocol):
     """The log as a guard reads it from elsewhere: a database or an issuer across a network."""
 
     async def tail(self, after: int, epoch: int) -> Tail:
-        """What is behind that position now, or was `age` seconds before it was answered.
+        """What is behind that position now, or was `age` seconds before it was asked.
 
         Raises:
             Unavailable: it cannot be read now.
@@ -224,7 +226,8 @@ class StoredUser:
 class Store(Protocol):
     """The atomic verbs. One transaction each; a verb reports what happened.
 
-    Every verb may raise `Unavailable`; then nothing was changed.
+    Every verb may raise `Unavailable`; then nothing was changed. What a verb has committed it
+    tells of itself, once: a login, the reuse of a token, whatever ends tokens, a new key.
     """
 
     # look

@@ -576,6 +576,25 @@ async def test_a_command_is_told_of_to_the_functions_of_a_running_app(tmp_path):
 # --- across a network ---
 
 
+async def test_an_app_on_a_server_tells_at_once(build, postgres_url, never_looks):
+    server, heard = build(database_url=postgres_url), []
+
+    @server.auth.after("login.succeeded", "login.failed", "token.revoked")
+    def tell(event: Event) -> None:
+        heard.append(event.kind)
+
+    async with server.app.router.lifespan_context(server.app):
+        await server.add_user("johndoe")
+        await server.login()
+        await until(lambda: heard == ["login.succeeded"])
+        await server.post("/token", {"username": "johndoe", "password": "wrong"})
+        await until(lambda: heard[1:] == ["login.failed"])
+        await server.auth.revoke(user="u_johndoe")
+        await until(lambda: heard[2:] == ["token.revoked"])
+    with closing(Postgres(postgres_url)) as driver:
+        assert await driver.read(outbox.waiting(NOW * 2)) == []
+
+
 async def test_nodes_over_a_server_tell_each_event_once(postgres_url):
     told = Counter()
 

@@ -14,6 +14,7 @@ from watchword.errors import ConfigError
 from watchword.events import Revoked
 
 EVENT = Revoked(1.0, "token", "t")
+THREADS = Hooks().threads
 
 
 class Siem:
@@ -63,8 +64,8 @@ async def test_a_sync_function_does_not_hold_up_the_loop():
     async def also(event) -> None:
         threads.append(threading.current_thread())
 
-    assert await called(told, EVENT) is None
-    assert await called(also, EVENT) is None
+    assert await called(told, EVENT, THREADS) is None
+    assert await called(also, EVENT, THREADS) is None
     assert threads[0] is not threads[1] is threading.current_thread()
 
 
@@ -74,7 +75,7 @@ async def test_what_a_sync_function_leaves_to_be_awaited_is_awaited():
     async def later(event) -> None:
         heard.append(event)
 
-    assert await called(functools.partial(later), EVENT) is None
+    assert await called(functools.partial(later), EVENT, THREADS) is None
     assert heard == [EVENT]
 
 
@@ -85,15 +86,15 @@ async def test_whatever_a_function_raises_is_handed_back():
     def fails(event) -> None:
         raise KeyError("x")
 
-    assert isinstance(await called(cancels_itself, EVENT), asyncio.CancelledError)
-    assert isinstance(await called(fails, EVENT), KeyError)
+    assert isinstance(await called(cancels_itself, EVENT, THREADS), asyncio.CancelledError)
+    assert isinstance(await called(fails, EVENT, THREADS), KeyError)
 
 
 async def test_who_calls_it_can_be_cancelled():
     async def hangs(event) -> None:
         await asyncio.sleep(60)
 
-    task = asyncio.create_task(called(hangs, EVENT))
+    task = asyncio.create_task(called(hangs, EVENT, THREADS))
     await asyncio.sleep(0)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -106,7 +107,7 @@ async def test_patience_has_an_end(monkeypatch):
     async def hangs(event) -> None:
         await asyncio.sleep(60)
 
-    assert isinstance(await called(hangs, EVENT), TimeoutError)
+    assert isinstance(await called(hangs, EVENT, THREADS), TimeoutError)
 
 
 def test_pauses_double_up_to_an_hour_and_are_spread():

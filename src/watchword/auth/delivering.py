@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 
-from watchword.auth.listening import Hooks, called, pause
+from watchword.auth.listening import AT_ONCE, Hooks, called, pause
 from watchword.events import Event, Events, HookAbandoned
 from watchword.seams import Unavailable
 from watchword.store import outbox, telling
@@ -25,7 +25,6 @@ from watchword.store.verbs import Ask
 log = logging.getLogger("watchword.hooks")
 
 LOOK_EVERY = 2.0  # seconds between looks for what is due again, or was left by others
-AT_ONCE = 16  # events in the hands of one process
 LEASE = 60.0  # seconds after which a process that has not finished is taken for dead
 MOST_TRIES = 36  # with the pauses between them, most of a day
 OVERDUE = 30 * 86_400.0  # seconds after which what nobody takes is given up
@@ -228,7 +227,9 @@ class Deliveries:
         left = {
             name: told for name, told in self._hooks.of(kept.kind).items() if name not in kept.heard
         }
-        outcomes = await asyncio.gather(*(called(told, event) for told in left.values()))
+        outcomes = await asyncio.gather(
+            *(called(told, event, self._hooks.threads) for told in left.values())
+        )
         failed = {name: fault for name, fault in zip(left, outcomes, strict=True) if fault}
         try:
             if not failed:

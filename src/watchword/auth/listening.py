@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import Any
 
 from watchword.errors import ConfigError
@@ -12,6 +13,7 @@ from watchword.events import Event, kinds
 
 PATIENCE = 30.0  # seconds that one function has for one event
 LONGEST_PAUSE = 3600.0  # seconds between two tries
+AT_ONCE = 16  # events in the hands of one process
 
 Function = Callable[[Event], Any]
 
@@ -22,6 +24,8 @@ class Hooks:
     def __init__(self) -> None:
         self.kinds: set[str] = set()
         self._functions: dict[str, tuple[frozenset[str], Function]] = {}
+        # Their own: one that hangs must not keep others from files, names and keys.
+        self.threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="watchword-hook")
 
     def add(self, wanted: tuple[str, ...], function: Function) -> None:
         """Tell a function of these kinds.
@@ -61,14 +65,14 @@ def _name(function: Function) -> str:
     return f"{named.__module__}.{named.__qualname__}"
 
 
-async def called(told: Function, event: Event) -> BaseException | None:
+async def called(told: Function, event: Event, threads: Executor) -> BaseException | None:
     """Call a function, on a thread unless it is async; returns what it raised."""
     try:
         async with asyncio.timeout(PATIENCE):
             if inspect.iscoroutinefunction(told):
                 await told(event)
             else:
-                answer = await asyncio.to_thread(told, event)
+                answer = await asyncio.get_running_loop().run_in_executor(threads, told, event)
                 if inspect.isawaitable(answer):
                     await answer
     except Exception as fault:  # noqa: BLE001 - whatever it is, the function is called again
