@@ -21,6 +21,11 @@ def test_every_command_can_be_had_and_explains_itself(run, name: str) -> None:
     assert "Usage" in run(name, "--help").stdout
 
 
+def test_a_noun_s_help_cuts_no_sentence_short(run) -> None:
+    for noun in ("user", "client", "key"):
+        assert "..." not in run(noun, "--help").stdout.partition("Commands:")[2]
+
+
 def test_every_leaf_has_the_common_options() -> None:
     import click
 

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 clock: Callable[[], float] = time.time  # noqa: TID251 - a command is its own composition root
 _CONFIG = "WATCHWORD_CONFIG"
+_SENTENCE = 200  # characters; enough for any
 _APP = "watchword.app"  # in the context: the app named by `--app`
 
 
@@ -74,6 +75,14 @@ class Group(click.Group):
     """A noun: its commands are verbs."""
 
     command_class = Command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Each verb with its whole first sentence; click would cut it short."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, verb.get_short_help_str(_SENTENCE)) for name, verb in self.commands.items()]
+            )
 
 
 def opened() -> AbstractAsyncContextManager[Desk]:

@@ -80,7 +80,8 @@ def _check_issuer(settings: Settings) -> None:
         raise ConfigError(
             "ISSUER is missing.",
             why="tokens name the server that made them, and the Host header can be forged",
-            fix="set WATCHWORD_ISSUER=https://your.host; at home: WATCHWORD_ENV=development",
+            fix="watchword init, or set WATCHWORD_ISSUER=https://your.host; "
+            "at home: WATCHWORD_ENV=development",
         )
     parts = urlsplit(settings.issuer)
     if parts.query or parts.fragment or not parts.hostname or "@" in parts.netloc:
