@@ -23,7 +23,7 @@ from bench.support import PostgresServer
 from watchword.rules.refresh import RefreshToken
 from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant
-from watchword.store import accounts, grants, postgres, schema, tables
+from watchword.store import accounts, grants, schema, server_running, tables
 from watchword.store.contract import IDLE, NOW, WINDOW, a_client
 from watchword.store.postgres import Postgres
 from watchword.store.sql import SqlStore
@@ -169,7 +169,7 @@ def _id(number: int) -> bytes:
 
 
 def _pages(connection: psycopg.Connection, ask: object) -> int:
-    text, values = postgres.statements(ask)
+    text, values = server_running.statements(ask)
     cursor = psycopg.RawCursor(connection)
     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values)
     plan = cursor.fetchone()[0]

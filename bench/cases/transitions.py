@@ -14,7 +14,7 @@ from bench.harness import cpu_us
 from bench.report import Outcome, Pace
 from bench.support import Cable, PostgresServer
 from watchword.rules.rates import Limit
-from watchword.store import postgres, schema
+from watchword.store import schema, server_running
 from watchword.store.contract import (
     IDLE,
     NOW,
@@ -116,7 +116,7 @@ async def works(store: SqlStore) -> dict[str, Work]:
 async def told(postgres_server: PostgresServer, database: str) -> dict[str, tuple[int, int]]:
     """Round trips and statements of each, once its statements are prepared."""
     counted: dict[str, tuple[int, int]] = {}
-    real, said = postgres.statements, []
+    real, said = server_running.statements, []
 
     def counting(ask: object) -> object:
         said.append(ask)
@@ -128,12 +128,12 @@ async def told(postgres_server: PostgresServer, database: str) -> dict[str, tupl
         for name, work in (await works(store)).items():
             await work(0)
             await work(16)
-            postgres.statements = counting
+            server_running.statements = counting
             trips = cable.trips
             said.clear()
             await work(32)
             counted[name] = cable.trips - trips, len(said)
-            postgres.statements = real
+            server_running.statements = real
         store.driver.close()
     return counted
 

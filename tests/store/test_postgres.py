@@ -142,6 +142,19 @@ async def test_more_work_than_connections_waits_its_turn(store):
     assert all(each.id == new.id for each in found)
 
 
+async def test_the_log_is_read_however_busy_the_others_are(store):
+    def sleeping():
+        yield text("SELECT pg_sleep(0.9)"), {}
+
+    busy = [asyncio.create_task(store.driver.read(sleeping())) for _ in range(4)]
+    await asyncio.sleep(0.1)
+    began = time.monotonic()
+    await store.tail(0, 1)
+    assert time.monotonic() - began < 0.7
+    assert not any(task.done() for task in busy)
+    await asyncio.gather(*busy)
+
+
 def test_each_event_loop_has_connections_of_its_own(postgres_url):
     store = SqlStore(Postgres(postgres_url), token_life=600)
     schema.prepare(store.driver, upgrade=False)

@@ -140,26 +140,25 @@ def _on_server(settings: Settings) -> Iterator[Finding]:
         told = "fsync or full_page_writes is off: what was committed may be lost or torn"
         yield Finding(Level.FAIL, "durability", told, "ALTER SYSTEM RESET fsync")
     if look.free < server.LEAST_FREE:
-        told = (
-            f"{counted(look.free, 'connection')} left of {look.most}; each worker takes {PER_LOOP}"
-        )
+        told = f"{counted(look.free, 'connection')} left of {look.most}; each worker takes {PER_LOOP + 2}"
         yield Finding(Level.WARN, "connections", told, "raise max_connections, or use PgBouncer")
     if abs(look.ahead) > 1:
         told = f"the server's clock is {look.ahead:+.1f} s from this machine's"
         yield Finding(Level.WARN, "clocks", told, "timedatectl set-ntp true")
-    if (standing := _standing(*look.schema)) is not None:
-        yield standing
+    yield _standing(*look.schema)
+    if not look.schema[0].serves:
         return
-    yield Finding(Level.OK, "schema", f"revision {look.schema[1]}")
     yield from _keys(look.keys, settings, clock())
     yield from _hooks(look.waiting, clock())
 
 
-def _standing(standing: Schema, revision: str | None) -> Finding | None:
+def _standing(standing: Schema, revision: str | None) -> Finding:
     if standing is Schema.CURRENT:
-        return None
-    run_this = "run the newer version" if standing is Schema.AHEAD else "watchword migrate up"
+        return Finding(Level.OK, "schema", f"revision {revision}")
     told = f"{standing.value}: at {revision}, needed {schema.HEAD}"
+    if standing is Schema.AHEAD:
+        return Finding(Level.WARN, "schema", f"{told}; it may be served", "finish the upgrade")
+    run_this = "run the newer version" if standing is Schema.BEYOND else "watchword migrate up"
     return Finding(Level.FAIL, "schema", told, run_this)
 
 
@@ -174,10 +173,9 @@ def _inside(connection: sqlite3.Connection, settings: Settings) -> Iterator[Find
     told = f"journal {journal}; logins and revocations are committed with synchronous=FULL"
     yield Finding(Level.OK if journal == "wal" else Level.WARN, "journal", told)
     found = schema.standing(connection)
-    if (standing := _standing(*found)) is not None:
-        yield standing
+    yield _standing(*found)
+    if not found[0].serves:
         return
-    yield Finding(Level.OK, "schema", f"revision {found[1]}")
     yield from _keys(run(connection, signing.every()), settings, clock())
     yield from _hooks(run(connection, outbox.waiting(clock() - LATE)), clock())
 

@@ -12,7 +12,7 @@ from watchword.store.verbs import Driver as Runs
 from watchword.store.verbs import Verb
 
 T = TypeVar("T")
-PER_LOOP = 4  # connections to a server that one worker takes
+PER_LOOP = 4  # connections to a server that one worker works on; two more follow the log
 
 
 class Driver(Runs, Protocol):
@@ -32,6 +32,10 @@ class Driver(Runs, Protocol):
     @property
     def is_local(self) -> bool:
         """Whether every process that uses the database is on this machine."""
+        ...
+
+    async def read_apart(self, verb: Verb[T]) -> T:
+        """Run a verb that changes nothing and must not wait behind other work."""
         ...
 
     def write_now(self, verb: Verb[T]) -> T:

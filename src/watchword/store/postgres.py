@@ -1,9 +1,7 @@
 """PostgreSQL: the same verbs, awaited, with as few round trips as the network allows.
 
-A `Take` is sent in one go and is one transaction without a BEGIN: in libpq's pipeline
-mode a server runs everything up to the synchronisation point as one. Revocations that
-come together share a transaction, because each must hold the head of the log until it
-has been committed.
+Revocations that come together share a transaction, because each must hold the head of
+the log until it has been committed.
 """
 
 from __future__ import annotations
@@ -12,52 +10,26 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
-from psycopg import AsyncRawCursor
-from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql import ClauseElement, Executable
 
 from watchword.seams import Unavailable
 from watchword.store.connections import Connection, Connections, told
-from watchword.store.verbs import HEAD_LOCKED, Ask, Take, Verb
+from watchword.store.server_running import Rows, run, together, transacted
+from watchword.store.verbs import HEAD_LOCKED, Take, Verb
 
 T = TypeVar("T")
-Rows = list[dict[str, Any]]
 
 log = logging.getLogger("watchword.store")
 
 MOST_PER_COMMIT = 64
 CHANNEL = "watchword"  # where a revocation is announced; a hint, nothing depends on it
 _PAUSE = 1.0  # seconds between two tries to listen again
-_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
 _WAITS = {True: "SET synchronous_commit TO DEFAULT", False: "SET synchronous_commit TO off"}
 _THIS_ONE_DOES_NOT = "SELECT set_config('synchronous_commit', 'off', true)"
 _ANNOUNCE = f"SELECT pg_notify('{CHANNEL}', '')"
-
-
-class Statements:
-    """Statements compiled once each: the text, the parameters in order, the constant ones."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[Executable, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
-
-    def __call__(self, ask: Ask) -> tuple[str, list[Any]]:
-        """The text and its parameters."""
-        statement, values = ask
-        found = self._compiled.get(statement)
-        if found is None:
-            compiled: Any = cast("ClauseElement", statement).compile(dialect=_DIALECT)
-            constants = {k: v for k, v in compiled.params.items() if v is not None}
-            found = (compiled.string, tuple(compiled.positiontup), constants)
-            self._compiled[statement] = found
-        text, names, constants = found
-        return text, [values[name] if name in values else constants[name] for name in names]
-
-
-statements = Statements()
 
 
 class Postgres:
@@ -78,7 +50,7 @@ class Postgres:
         # Awaited after each commit to the log and before anybody is told: then the guards of
         # this process obey what it acknowledges.
         self.committed: Callable[[], Awaitable[None]] | None = None
-        self._most = most
+        self.most = most
         self._patience = patience
         self._by_loop: dict[asyncio.AbstractEventLoop, _Loop] = {}
 
@@ -89,7 +61,12 @@ class Postgres:
             Unavailable: the server cannot be reached, or is too slow.
         """
         async with self._here.connections.one() as connection:
-            return await _driven(verb, lambda step: _stepped(connection, step))
+            return await run(connection, verb)
+
+    async def read_apart(self, verb: Verb[T]) -> T:
+        """As `read`, on a connection kept for this: it waits behind no other work."""
+        async with self._here.apart.one() as connection:
+            return await run(connection, verb)
 
     async def write(self, verb: Verb[T], *, durable: bool = True) -> T:
         """Run a verb in one transaction; returns after the commit.
@@ -105,10 +82,16 @@ class Postgres:
                 step = verb.send(await here.taken(step, durable=durable))
             async with here.connections.one(waits=durable) as connection:
                 first = here.switched(connection, durable=durable)
-                return await _transacted(connection, verb, step, first)
+                return await transacted(connection, verb, step, first)
         except StopIteration as end:
             result: T = end.value
             return result
+
+    def connections(self, most: int) -> Connections:
+        """Up to so many connections for the running event loop."""
+        return Connections(
+            self.conninfo, most=most, patience=self._patience, prepares=not self.pooled
+        )
 
     def write_now(self, verb: Verb[T]) -> T:
         """Run a verb in one durable transaction from a thread without an event loop."""
@@ -125,20 +108,22 @@ class Postgres:
                     async for _ in connection.notifies():
                         heard()
             except (psycopg.Error, OSError) as error:
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    return  # told to end, and the connection was closed at the same time
                 log.warning("nobody tells of revocations now: %s", told(error))
             await asyncio.sleep(_PAUSE)
 
     def close(self) -> None:
         """Disconnect; a later use connects again."""
         for here in list(self._by_loop.values()):
-            here.connections.close()
+            here.close()
         self._by_loop.clear()
 
     async def _alone(self, verb: Verb[T]) -> T:
         try:
             return await self.write(verb)
         finally:
-            self._by_loop.pop(asyncio.get_running_loop()).connections.close()
+            self._by_loop.pop(asyncio.get_running_loop()).close()
 
     @property
     def _here(self) -> _Loop:
@@ -146,35 +131,35 @@ class Postgres:
         found = self._by_loop.get(loop)
         if found is None:
             self._forget_ended()
-            connections = Connections(
-                self.conninfo,
-                most=self._most,
-                patience=self._patience,
-                prepares=not self.pooled,
-            )
-            found = self._by_loop[loop] = _Loop(connections, self)
+            found = self._by_loop[loop] = _Loop(self)
         return found
 
     def _forget_ended(self) -> None:
         """Test clients and commands come and go with event loops of their own."""
         for loop in [loop for loop in self._by_loop.copy() if loop.is_closed()]:
-            self._by_loop.pop(loop).connections.close()
+            self._by_loop.pop(loop).close()
 
 
 class _Loop:
     """What one event loop has: its connections, and the revocations that wait for theirs."""
 
-    def __init__(self, connections: Connections, driver: Postgres) -> None:
-        self.connections = connections
+    def __init__(self, driver: Postgres) -> None:
+        self.connections = driver.connections(driver.most)
+        # Guards must hear of revocations however many logins are waiting.
+        self.apart = driver.connections(1)
         self._driver = driver
         self._waiting: list[tuple[Take, asyncio.Future[list[Rows]]]] = []
         self._committing: asyncio.Task[None] | None = None
+
+    def close(self) -> None:
+        for some in (self.connections, self.apart):
+            some.close()
 
     async def taken(self, take: Take, *, durable: bool) -> list[Rows]:
         if take[0][0] is not HEAD_LOCKED:
             async with self.connections.one(waits=durable) as connection:
                 first = self.switched(connection, durable=durable)
-                return await _together(connection, take, before=first)
+                return await together(connection, take, before=first)
         future: asyncio.Future[list[Rows]] = asyncio.get_running_loop().create_future()
         self._waiting.append((take, future))
         if self._committing is None:
@@ -198,22 +183,22 @@ class _Loop:
                     self._waiting[:MOST_PER_COMMIT],
                     self._waiting[MOST_PER_COMMIT:],
                 )
-                await self._commit_together(batch)
+                await self._committogether(batch)
         finally:
             self._committing = None
 
-    async def _commit_together(
+    async def _committogether(
         self, batch: Sequence[tuple[Take, asyncio.Future[list[Rows]]]]
     ) -> None:
         asks = [ask for take, _ in batch for ask in take]
         try:
             async with self.connections.one(waits=True) as connection:
                 first = self.switched(connection, durable=True)
-                answers = await _together(connection, asks, before=first, after=(_ANNOUNCE,))
+                answers = await together(connection, asks, before=first, after=(_ANNOUNCE,))
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
             if len(batch) > 1 and isinstance(error.__cause__, psycopg.Error):
                 for one in batch:  # what is wrong with one must not refuse the others
-                    await self._commit_together((one,))
+                    await self._committogether((one,))
                 return
             for _, future in batch:
                 if not future.done():
@@ -226,64 +211,6 @@ class _Loop:
             mine, answers = answers[: len(take)], answers[len(take) :]
             if not future.done():  # otherwise the caller has gone
                 future.set_result(mine)
-
-
-async def _driven(verb: Verb[T], answered: Callable[[Ask | Take], Any]) -> T:
-    try:
-        step = next(verb)
-        while True:
-            step = verb.send(await answered(step))
-    except StopIteration as end:
-        result: T = end.value
-        return result
-
-
-async def _stepped(connection: Connection, step: Ask | Take) -> Any:
-    if isinstance(step, Take):
-        return await _together(connection, step)
-    text, values = statements(step)
-    cursor = AsyncRawCursor(connection)
-    await cursor.execute(text, values, binary=True)
-    return await cursor.fetchall() if cursor.description else []
-
-
-async def _transacted(
-    connection: Connection, verb: Verb[T], step: Ask | Take, first: Sequence[str]
-) -> T:
-    """The rest of a verb, whose statements need the rows of those before."""
-    async with connection.transaction():
-        for text in first:
-            await connection.execute(text)
-        try:
-            while True:
-                step = verb.send(await _stepped(connection, step))
-        except StopIteration as end:
-            result: T = end.value
-    return result
-
-
-async def _together(
-    connection: Connection,
-    asks: Sequence[Ask],
-    *,
-    before: Sequence[str] = (),
-    after: Sequence[str] = (),
-) -> list[Rows]:
-    """Run all in one round trip and one transaction; a list of rows for each ask."""
-    if len(asks) == 1 and not before and not after:
-        return [await _stepped(connection, asks[0])]
-    cursors = []
-    async with connection.pipeline():
-        for text in before:
-            await connection.execute(text)
-        for ask in asks:
-            text, values = statements(ask)
-            cursor = AsyncRawCursor(connection)
-            await cursor.execute(text, values, binary=True)
-            cursors.append(cursor)
-        for text in after:
-            await connection.execute(text)
-    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
 
 
 def _without_ours(url: str) -> tuple[str, bool]:

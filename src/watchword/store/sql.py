@@ -71,7 +71,7 @@ class SqlStore:
 
     async def tail(self, after: int, epoch: int) -> Tail:
         """The log behind a position, in one statement."""
-        return await self.driver.read(log.tail(after, epoch))
+        return await self.driver.read_apart(log.tail(after, epoch))
 
     async def page(self, after: int, epoch: int, most: int) -> Tail:
         """The log behind a position, as many entries at a time."""

@@ -152,6 +152,10 @@ class Sqlite:
         """As `read_now`: awaiting a thread would cost ten times the read."""
         return self.read_now(verb)
 
+    async def read_apart(self, verb: Verb[T]) -> T:
+        """As `read`, which waits behind nothing."""
+        return self.read_now(verb)
+
     async def write(self, verb: Verb[T], *, durable: bool = True) -> T:
         """Run a verb in one transaction; returns after the commit.
 

@@ -1,0 +1,103 @@
+"""Running verbs on a connection to PostgreSQL: step by step, or a `Take` in one go.
+
+In libpq's pipeline mode a server runs everything up to the synchronisation point as one
+transaction, so a `Take` needs neither BEGIN nor COMMIT.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, TypeVar, cast
+
+from psycopg import AsyncRawCursor
+from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
+from sqlalchemy.sql import ClauseElement, Executable
+
+from watchword.store.connections import Connection
+from watchword.store.verbs import Ask, Take, Verb
+
+T = TypeVar("T")
+Rows = list[dict[str, Any]]
+
+_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+
+class Statements:
+    """Statements compiled once each: the text, the parameters in order, the constant ones."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[Executable, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
+
+    def __call__(self, ask: Ask) -> tuple[str, list[Any]]:
+        """The text and its parameters."""
+        statement, values = ask
+        found = self._compiled.get(statement)
+        if found is None:
+            compiled: Any = cast("ClauseElement", statement).compile(dialect=_DIALECT)
+            constants = {k: v for k, v in compiled.params.items() if v is not None}
+            found = (compiled.string, tuple(compiled.positiontup), constants)
+            self._compiled[statement] = found
+        text, names, constants = found
+        return text, [values[name] if name in values else constants[name] for name in names]
+
+
+statements = Statements()
+
+
+async def run(connection: Connection, verb: Verb[T]) -> T:
+    """Drive a verb to its end, each step a transaction of its own."""
+    try:
+        step = next(verb)
+        while True:
+            step = verb.send(await _stepped(connection, step))
+    except StopIteration as end:
+        result: T = end.value
+        return result
+
+
+async def _stepped(connection: Connection, step: Ask | Take) -> Any:
+    if isinstance(step, Take):
+        return await together(connection, step)
+    text, values = statements(step)
+    cursor = AsyncRawCursor(connection)
+    await cursor.execute(text, values, binary=True)
+    return await cursor.fetchall() if cursor.description else []
+
+
+async def transacted(
+    connection: Connection, verb: Verb[T], step: Ask | Take, first: Sequence[str]
+) -> T:
+    """The rest of a verb, whose statements need the rows of those before."""
+    async with connection.transaction():
+        for text in first:
+            await connection.execute(text)
+        try:
+            while True:
+                step = verb.send(await _stepped(connection, step))
+        except StopIteration as end:
+            result: T = end.value
+    return result
+
+
+async def together(
+    connection: Connection,
+    asks: Sequence[Ask],
+    *,
+    before: Sequence[str] = (),
+    after: Sequence[str] = (),
+) -> list[Rows]:
+    """Run all in one round trip and one transaction; a list of rows for each ask."""
+    if len(asks) == 1 and not before and not after:
+        return [await _stepped(connection, asks[0])]
+    cursors = []
+    async with connection.pipeline():
+        for text in before:
+            await connection.execute(text)
+        for ask in asks:
+            text, values = statements(ask)
+            cursor = AsyncRawCursor(connection)
+            await cursor.execute(text, values, binary=True)
+            cursors.append(cursor)
+        for text in after:
+            await connection.execute(text)
+    return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]

@@ -1,0 +1,45 @@
+"""Statements for PostgreSQL, compiled once; what a verb is sent is in tests/store/test_postgres.py."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import bindparam, select
+
+from watchword.store import tables
+from watchword.store.postgres import Postgres
+from watchword.store.server_running import Statements
+from watchword.store.verbs import Take, insert_into
+
+_o = tables.once
+_ALL = select(_o.c.id).where(_o.c.kind == bindparam("kind"))
+
+
+def test_statements_are_compiled_once_with_parameters_in_order():
+    statements = Statements()
+    text, values = statements((_ALL, {"kind": "k"}))
+    assert "$1" in text
+    assert values == ["k"]
+    assert statements((_ALL, {"kind": "other"}))[0] is text
+    some = select(_o.c.id).where(_o.c.kind == bindparam("kind"), _o.c.expires_at > 3.0)
+    assert sorted(map(str, statements((some, {"kind": "k"}))[1])) == ["3.0", "k"]
+
+
+@pytest.fixture
+def driver(template, postgres):
+    made = Postgres(postgres.database("running", template=template))
+    yield made
+    made.close()
+
+
+async def test_a_take_is_sent_its_rows_and_one_that_fails_leaves_nothing(driver):
+    row = {"kind": "k", "id": b"1", "payload": "p", "expires_at": 1.0}
+    add = insert_into(_o, "kind", "id", "payload", "expires_at")
+
+    def added(*rows):
+        answers = yield Take((*((add, one) for one in rows), (_ALL, {"kind": "k"})))
+        return [found["id"] for found in answers[-1]]
+
+    assert await driver.write(added(row)) == [b"1"]
+    with pytest.raises(Exception, match="unique"):
+        await driver.write(added({**row, "id": b"2"}, row))
+    assert await driver.write(added({**row, "id": b"3"})) == [b"1", b"3"]
