@@ -79,6 +79,9 @@ def test_a_newer_schema_is_found(run) -> None:
     connection = sqlite3.connect(run.directory / "watchword.db")
     with connection:
         connection.execute("UPDATE watchword_alembic_version SET version_num = '9999'")
+    assert _levels(run, 0)["schema"] == "warn"
+    with connection:
+        connection.execute("UPDATE watchword_schema SET serves_from = '9999'")
     connection.close()
     assert _levels(run, 2)["schema"] == "FAIL"
 

@@ -39,10 +39,10 @@ def described(path) -> dict[str, object]:
             )
             for name in names
         }  # fmt: skip
-        for table in (tables.rev_head, tables.version):
-            found["rows of " + table.name] = [
-                tuple(row) for row in db.execute(f"SELECT * FROM {table.name}")
-            ]
+        for table in (tables.rev_head, tables.version, tables.floor):
+            if table.name in found:
+                rows = db.execute(f"SELECT * FROM {table.name}")
+                found["rows of " + table.name] = [tuple(row) for row in rows]
         return found
 
 
@@ -73,6 +73,7 @@ def test_migrating_or_preparing_again_changes_nothing(tmp_path, driver):
 @pytest.mark.attack("Z-23")
 def test_a_schema_from_the_future_is_refused(driver):
     schema.prepare(driver, upgrade=False)
+    driver.connection.execute(f"UPDATE {tables.floor.name} SET serves_from = '9999'")
     driver.connection.execute(f"UPDATE {tables.version.name} SET version_num = '9999'")
     with pytest.raises(ConfigError, match="9999"):
         schema.prepare(driver, upgrade=True)

@@ -24,8 +24,9 @@ _OPTIONS = "SELECT relname, reloptions FROM pg_class WHERE reloptions IS NOT NUL
 def described(url: str) -> list[object]:
     with psycopg.connect(url) as connection:
         found = [connection.execute(ask).fetchall() for ask in (_COLUMNS, _INDEXES, _OPTIONS)]
-        rows = connection.execute(f"SELECT * FROM {tables.rev_head.name}").fetchall()
-        return [*found, rows, server_schema.standing(connection)]
+        for table in (tables.rev_head, tables.floor):
+            found.append(connection.execute(f"SELECT * FROM {table.name}").fetchall())
+        return [*found, server_schema.standing(connection)]
 
 
 @pytest.mark.attack("Z-23")
@@ -49,6 +50,7 @@ def test_many_nodes_that_start_at_once_make_one_schema(postgres_url):
 def _at(url: str, revision: str) -> None:
     with psycopg.connect(url) as connection:
         connection.execute(f"UPDATE {tables.version.name} SET version_num = %s", (revision,))
+        connection.execute(f"UPDATE {tables.floor.name} SET serves_from = %s", (revision,))
 
 
 def test_a_schema_of_another_version_is_refused(postgres_url):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,6 +34,7 @@ from watchword.shared import Shared
 from watchword.signing import Signing
 from watchword.store.adopted import SQLAlchemyUsers
 from watchword.store.databases import Driver, driver_of
+from watchword.store.floor import Superseded
 from watchword.store.sql import SqlStore
 from watchword.store.telling import Telling
 from watchword.store.users import BuiltinUsers
@@ -205,11 +205,19 @@ class OwnKeys:
 
     async def catch_up(self, now: float) -> None:
         """Know every key there is before one signs or is published: a rotation after a leak
-        must not wait for the next round of clean-up."""  # noqa: D205, D209
-        with suppress(Unavailable):  # what is known can still be published
+        must not wait for the next round of clean-up.
+
+        Raises:
+            Superseded: this process may not serve any more.
+        """  # noqa: D205
+        try:
             self._revocations.catch_up(now)
             if self._seen != self._revocations.config_changes:
                 await self.load(now)
+        except Superseded:
+            raise
+        except Unavailable:
+            return  # what is known can still be published
 
     def current(self, now: float) -> KeySet | None:
         """The keys in force, unless they have changed since they were loaded."""

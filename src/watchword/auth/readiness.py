@@ -49,7 +49,7 @@ class Readiness:
         async with self._asking:
             if time.monotonic() - self._asked_at >= _KEPT:
                 try:
-                    await self._auth.start()
+                    await self._auth.ready()
                     await self._auth.store.position()
                 except Unavailable as fault:
                     log.warning("not ready: %s", fault)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from watchword.rules.clients import FIRST_PARTY, Client
 from watchword.rules.scopes import NONE
-from watchword.seams import Store
+from watchword.seams import Store, Unavailable
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -58,6 +58,8 @@ async def _tidy_forever(auth: Auth) -> None:
         await asyncio.sleep(TICK)
         try:
             await auth.tidy()
+        except Unavailable as fault:
+            log.warning("no clean-up now: %s", fault)
         except Exception:
             log.exception("clean-up failed; it is tried again in a minute")
 

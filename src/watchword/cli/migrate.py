@@ -8,10 +8,10 @@ from pathlib import Path
 import click
 
 from watchword.cli.apps import settings_in_force
-from watchword.cli.command import Command
-from watchword.cli.output import Exit, NotFound, Output, facts
+from watchword.cli.command import Command, clock
+from watchword.cli.output import Exit, NotFound, Output, confirm, facts
 from watchword.settings import Settings
-from watchword.store import schema
+from watchword.store import floor, schema
 from watchword.store.databases import driver_of
 from watchword.store.schema import HEAD, Schema
 
@@ -19,21 +19,35 @@ _TOLD = {
     Schema.EMPTY: "not made yet; `watchword migrate up` or the first start makes it",
     Schema.BEHIND: "older than this version needs; back it up, then: watchword migrate up",
     Schema.CURRENT: "what this version needs",
-    Schema.AHEAD: "newer than this version knows; run the newer version",
+    Schema.AHEAD: "newer than this version, which may serve it still: finish the upgrade",
+    Schema.BEYOND: "newer than this version may serve; run the newer version",
 }
 
 
 @click.command(cls=Command)
 @click.argument(
-    "what", type=click.Choice(["up", "status", "check"]), default="status", metavar="[WHAT]"
+    "what",
+    type=click.Choice(["up", "finish", "status", "check"]),
+    default="status",
+    metavar="[WHAT]",
 )
+@click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 @click.pass_context
-def migrate(ctx: click.Context, *, what: str) -> None:
-    """WHAT is status (the default), check (exit with 1 unless current) or up."""
+def migrate(ctx: click.Context, *, what: str, yes: bool) -> None:
+    """WHAT is status (the default), check, up or finish.
+
+    check exits with 1 unless this version may serve. up brings the schema to what this
+    version needs; processes of the version before go on serving, unless the notes on the
+    release say otherwise. finish says that all of them have been replaced: from then on
+    older processes refuse whatever they are asked, and there is no way back to them.
+    """
     out: Output = ctx.obj
     settings = settings_in_force()
     if what == "up":
         _up(settings)
+    if what == "finish":
+        confirm("Older processes will refuse whatever they are asked.", yes=yes)
+        _finish(settings)
     standing, revision = _standing(settings, must_exist=what == "check")
     value = {
         "database": settings.database_shown,
@@ -42,7 +56,7 @@ def migrate(ctx: click.Context, *, what: str) -> None:
         "needed": HEAD,
     }
     out.result(value, facts({**value, "schema": f"{standing.value}: {_TOLD[standing]}"}))
-    if what == "check" and standing is not Schema.CURRENT:
+    if what == "check" and not standing.serves:
         ctx.exit(Exit.FAILED)
 
 
@@ -50,6 +64,15 @@ def _up(settings: Settings) -> None:
     driver = driver_of(settings.database_url)
     try:
         schema.prepare(driver, upgrade=True)
+    finally:
+        driver.close()
+
+
+def _finish(settings: Settings) -> None:
+    driver = driver_of(settings.database_url)
+    try:
+        schema.prepare(driver, upgrade=False)
+        driver.write_now(floor.raised(HEAD, clock()))
     finally:
         driver.close()
 

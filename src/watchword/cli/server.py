@@ -67,9 +67,9 @@ async def look(settings: Settings) -> Look:
     try:
         with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:  # type: ignore[attr-defined]
             facts, schema = _asked(connection)
-        is_current = schema[0] is Schema.CURRENT
-        keys = await driver.read(signing.every()) if is_current else []
-        late = await driver.read(outbox.waiting(clock() - LATE)) if is_current else []
+        serves = schema[0].serves
+        keys = await driver.read(signing.every()) if serves else []
+        late = await driver.read(outbox.waiting(clock() - LATE)) if serves else []
     except psycopg.Error as error:
         raise Unavailable(str(error).strip().splitlines()[0]) from error
     finally:

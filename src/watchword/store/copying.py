@@ -48,7 +48,8 @@ _progress = Table(
     Column("last", Text, nullable=False),
     Column("copied", BigInteger, nullable=False),
 )
-_COPIED = [table for table in tables.metadata.sorted_tables if table is not tables.version]
+_OWN = (tables.version, tables.floor)  # of each database's schema, not of what it holds
+_COPIED = [table for table in tables.metadata.sorted_tables if table not in _OWN]
 
 Tell = Callable[[str, int, int], None]
 """Called with a table's name, how many of its rows are copied, and how many there are."""

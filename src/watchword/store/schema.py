@@ -1,14 +1,18 @@
-"""Is the database's schema the one this code speaks? Create, upgrade, or refuse.
+"""Is the database's schema one that this code may serve? Create, upgrade, or refuse.
 
 An empty database is created in one go from `tables.py`; an older one goes through
-the migrations; a newer one is refused, because this code does not know its rules.
+the migrations. A newer one may be served as long as it says so, which it does until a
+revision takes away what this code needs (`store/floor.py`).
 """
 
 from __future__ import annotations
 
 import enum
+import logging
 import sqlite3
 from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sqlalchemy import Engine, create_engine, event, insert
@@ -19,14 +23,19 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 from watchword.errors import ConfigError
 from watchword.seams import Unavailable
 from watchword.store import tables
+from watchword.store.mark import Mark
 from watchword.store.opening import connected
 from watchword.store.sqlite import Sqlite
 
 if TYPE_CHECKING:
     from watchword.store.databases import Driver
 
-HEAD = "0002"  # the newest revision in migrations/versions
-REVISIONS = ("0001", "0002")
+log = logging.getLogger("watchword.store")
+
+HEAD = "0003"  # the newest revision in migrations/versions
+REVISIONS = ("0001", "0002", "0003")
+FLOOR = "0003"  # the oldest revision whose code may serve the newest schema
+MIGRATIONS = Path(__file__).parent / "migrations"
 COPYING = "copying"  # in a revision's place: see store/copying.py
 _DIALECT = dialects.dialect()
 
@@ -37,26 +46,46 @@ class Schema(enum.Enum):
     EMPTY = "empty"
     BEHIND = "behind"
     CURRENT = "current"
-    AHEAD = "ahead"
+    AHEAD = "ahead"  # newer, and this code may serve it
+    BEYOND = "beyond"  # newer, and it may not
+
+    @property
+    def serves(self) -> bool:
+        """Whether this code may serve it as it is."""
+        return self in (Schema.CURRENT, Schema.AHEAD)
 
 
 def standing(connection: sqlite3.Connection) -> tuple[Schema, str | None]:
     """The standing, and the revision found."""
     # Asked of the catalogue: a lock or an I/O error must not pass for an empty database.
     known = connection.execute(
-        "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (tables.version.name,)
-    ).fetchone()
-    if known is None:
+        "SELECT name FROM sqlite_master WHERE type = 'table' AND name IN (?, ?)",
+        (tables.version.name, tables.floor.name),
+    ).fetchall()
+    names = {row[0] for row in known}
+    if tables.version.name not in names:
         return Schema.EMPTY, None
     row = connection.execute(f"SELECT version_num FROM {tables.version.name}").fetchone()  # noqa: S608
-    return judged(row[0] if row else None)
+    floor = None
+    if tables.floor.name in names:
+        floor = connection.execute(f"SELECT serves_from FROM {tables.floor.name}").fetchone()  # noqa: S608
+    return judged(row[0] if row else None, floor[0] if floor else None)
 
 
-def judged(revision: str | None) -> tuple[Schema, str | None]:
-    """How a revision that was found stands to this code."""
+def judged(revision: str | None, serves_from: str | None) -> tuple[Schema, str | None]:
+    """How a revision that was found stands to this code.
+
+    Args:
+        revision: as it was found.
+        serves_from: the oldest revision whose code may serve it, if it says so.
+    """
     if revision == HEAD:
         return Schema.CURRENT, revision
-    return (Schema.BEHIND if revision in REVISIONS else Schema.AHEAD), revision
+    if revision in REVISIONS:
+        return Schema.BEHIND, revision
+    # Revisions are a line: whoever knows the oldest one that may serve is no older than that.
+    may = revision not in (None, COPYING) and serves_from in REVISIONS
+    return (Schema.AHEAD if may else Schema.BEYOND), revision
 
 
 def statements(dialect: Dialect) -> Iterator[str]:
@@ -75,6 +104,7 @@ def create(connection: sqlite3.Connection) -> None:
             for statement in statements(_DIALECT):
                 connection.execute(statement)
             connection.execute(str(insert(tables.rev_head).compile(dialect=_DIALECT)), (0, 1, 0))
+            connection.execute(str(insert(tables.floor).compile(dialect=_DIALECT)), (FLOOR,))
             connection.execute(str(insert(tables.version).compile(dialect=_DIALECT)), (HEAD,))
         connection.execute("COMMIT")
     except BaseException:
@@ -84,10 +114,10 @@ def create(connection: sqlite3.Connection) -> None:
 
 
 def prepare(driver: Driver, *, upgrade: bool) -> None:
-    """Make sure the schema is current.
+    """Make sure the schema is one that this code may serve.
 
     Raises:
-        ConfigError: it is behind and `upgrade` is off, or it is ahead of this code.
+        ConfigError: it is behind and `upgrade` is off, or beyond this code.
         Unavailable: the database cannot be read or written now.
     """
     if isinstance(driver, Sqlite):
@@ -104,11 +134,17 @@ def prepare(driver: Driver, *, upgrade: bool) -> None:
             why="a part of the users, grants or keys is still missing",
             fix="run the same `watchword copy` again; it goes on where it broke off",
         )
-    if found is Schema.AHEAD:
+    if found is Schema.BEYOND:
         raise ConfigError(
-            f"The database is at revision {revision}, which this version does not know.",
+            f"The database is at revision {revision}, which this version may not serve.",
             why="a newer Watchword has migrated it; older code does not know its rules",
             fix="run the newer version, or restore a backup made before the upgrade",
+        )
+    if found is Schema.AHEAD:
+        log.warning(
+            "the database is at revision %s, newer than this version's %s; it may serve it still",
+            revision,
+            HEAD,
         )
     if found is Schema.BEHIND:
         if not upgrade:
@@ -141,17 +177,17 @@ def migrate(path: str, revision: str = "head") -> None:
     # interrupted leaves nothing behind, and of two processes one waits for the other.
     event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
     upgrade(engine, revision)
+    with suppress(OSError):  # without it others see the change half a second later
+        Mark(path).stamp()
 
 
 def upgrade(engine: Engine, revision: str) -> None:
     """Run the migrations up to `revision` in one transaction of an engine."""
-    from pathlib import Path  # noqa: PLC0415
-
     from alembic import command  # noqa: PLC0415 - a fifth of a second, needed rarely
     from alembic.config import Config  # noqa: PLC0415
 
     config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
+    config.set_main_option("script_location", str(MIGRATIONS))
     with engine.connect() as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, revision)

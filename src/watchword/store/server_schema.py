@@ -8,7 +8,7 @@ who come later would wait behind it.
 from __future__ import annotations
 
 import psycopg
-from sqlalchemy import NullPool, create_engine, event, insert
+from sqlalchemy import NullPool, Table, create_engine, event, insert
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.schema import CreateTable
 
@@ -17,7 +17,7 @@ from watchword.seams import Unavailable
 from watchword.store import tables
 from watchword.store.connections import told
 from watchword.store.postgres import Postgres
-from watchword.store.schema import HEAD, Schema, judged, statements, upgrade
+from watchword.store.schema import FLOOR, HEAD, Schema, judged, statements, upgrade
 from watchword.store.server_counters import limits
 
 OLDEST = 150_000  # PostgreSQL 15
@@ -29,12 +29,20 @@ _PATIENCE = "SET LOCAL lock_timeout = '2s'"
 
 def standing(connection: psycopg.Connection) -> tuple[Schema, str | None]:
     """The standing, and the revision found."""
-    name = tables.version.name
-    row = connection.execute("SELECT to_regclass(%s)::text", (name,)).fetchone()
-    if row is None or row[0] is None:
+    revision = _only(connection, tables.version, "version_num")
+    if revision is None:
         return Schema.EMPTY, None
-    row = connection.execute(f"SELECT version_num FROM {name}").fetchone()  # noqa: S608
-    return judged(row[0] if row else None)
+    floor = _only(connection, tables.floor, "serves_from")
+    return judged(revision[0], floor[0] if floor else None)
+
+
+def _only(connection: psycopg.Connection, table: Table, column: str) -> tuple[str | None] | None:
+    """What is in a table's only row; None when there is no such table."""
+    row = connection.execute("SELECT to_regclass(%s)::text", (table.name,)).fetchone()
+    if row is None or row[0] is None:
+        return None
+    found = connection.execute(f"SELECT {column} FROM {table.name}").fetchone()  # noqa: S608
+    return found or (None,)
 
 
 def look(driver: Postgres) -> tuple[Schema, str | None]:
@@ -110,7 +118,8 @@ def _create(connection: psycopg.Connection) -> None:
     for statement in (*statements(_DIALECT), counters):
         connection.execute(statement)
     head = insert(tables.rev_head).values(log_id=0, epoch=1, seq=0)
+    floor = insert(tables.floor).values(serves_from=FLOOR)
     version = insert(tables.version).values(version_num=HEAD)
-    for row in (head, version):
+    for row in (head, floor, version):
         compiled = row.compile(dialect=_DIALECT)
         connection.execute(str(compiled), compiled.params)

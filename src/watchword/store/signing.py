@@ -8,7 +8,7 @@ from sqlalchemy import bindparam, exists, or_, select, update
 
 from watchword.crypto.keys import NEVER, StoredKey
 from watchword.rules.claims import DEV_KID
-from watchword.store import tables
+from watchword.store import floor, tables
 from watchword.store.revocations import enter_where, entered
 from watchword.store.verbs import (
     ENTERED,
@@ -77,7 +77,12 @@ _RESEAL = (
 
 
 def every() -> Verb[list[StoredKey]]:
-    """All keys, oldest first."""
+    """All keys, oldest first.
+
+    Raises:
+        Superseded: to code that may not serve any more none are given.
+    """
+    yield from floor.must_serve()
     rows = yield _ALL, {}
     return [
         StoredKey(

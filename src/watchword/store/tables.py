@@ -181,6 +181,13 @@ hooks = Table(
     Column("seen_at", Double, nullable=False),
 )
 
+floor = Table(
+    # one row: the oldest revision whose code may serve, while processes are being replaced
+    PREFIX + "schema",
+    metadata,
+    Column("serves_from", String(32), primary_key=True),
+)
+
 version = Table(
     PREFIX + "alembic_version",
     metadata,

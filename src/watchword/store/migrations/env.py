@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from watchword.store import tables
+from watchword.store import floor, tables
 
 connection = context.config.attributes["connection"]
 context.configure(
@@ -13,6 +13,7 @@ context.configure(
     version_table=tables.version.name,
     transactional_ddl=True,  # SQLite's can be rolled back too
     render_as_batch=True,  # SQLite cannot alter a column in place
+    on_version_apply=floor.raised_by,
 )
 with context.begin_transaction():
     context.run_migrations()
