@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import gzip
+import logging
 import socket
 import threading
+import tracemalloc
 from collections.abc import Callable, Iterator
+from urllib.parse import unquote_plus
 
 import pytest
+from answering import answering
 
 from watchword import fetch
-from watchword.fetch import FetchError, document
+from watchword.crypto.secrets import Secret
+from watchword.fetch import FetchError, Line, document
 
 Serve = Callable[..., str]
 
@@ -118,3 +125,138 @@ async def test_the_time_is_for_the_whole_answer_not_for_each_byte(serve, monkeyp
 async def test_addresses_that_cannot_be(url) -> None:
     with pytest.raises(FetchError):
         await document(url)
+
+
+# --- a server that is asked often ---
+
+PLAIN = Secret("gs_se:cret ü%")
+
+
+@pytest.fixture
+async def line():
+    made = Line("c orders", PLAIN)
+    yield made
+    await made.aclose()
+
+
+async def test_a_client_says_who_it_is_and_stays_connected(line) -> None:
+    async def answer(request):
+        return (200 if request.method == "GET" else 201), {"ok": True}, {"X-A": "b"}
+
+    async with answering(answer) as server:
+        for _ in range(5):
+            found = await line.get(
+                f"{server.url}/d", {"after": 3, "wait": 0.5}, headers={"X-B": "c"}
+            )
+            assert (found.status, found.headers["x-a"], found.body) == (200, "b", b'{"ok": true}')
+        assert (await line.post(f"{server.url}/i", {"token": "a b&c"})).status == 201
+        assert server.connections == 1
+    got, posted = server.asked[0], server.asked[-1]
+    assert (got.method, got.path, got.query) == ("GET", "/d", "after=3&wait=0.5")
+    assert got.headers["x-b"] == "c" and got.headers["accept-encoding"] == "identity"
+    assert posted.body == b"token=a+b%26c"
+    assert posted.headers["content-type"] == "application/x-www-form-urlencoded"
+    for request in (got, posted):
+        scheme, _, pair = request.headers["authorization"].partition(" ")
+        assert scheme == "Basic"
+        halves = base64.b64decode(pair).decode().split(":")
+        assert [unquote_plus(half) for half in halves] == ["c orders", PLAIN.clear]
+
+
+async def test_any_status_is_an_answer_and_no_redirect_is_followed(line) -> None:
+    async def answer(request):
+        return int(request.path[1:]), b"x", {"Location": "/200"}
+
+    async with answering(answer) as server:
+        for status in (206, 302, 401, 503):
+            assert (await line.get(f"{server.url}/{status}", {})).status == status
+        assert len(server.asked) == 4
+
+
+@pytest.mark.attack("R-08")
+async def test_what_is_too_large_or_packs_too_much_is_not_read(line) -> None:
+    bodies = {
+        "/large": (b"x" * 2000, {}),
+        "/bomb": (gzip.compress(b"x" * 10_000_000), {"Content-Encoding": "gzip"}),
+        "/cut": (gzip.compress(b"x" * 500)[:-9], {"Content-Encoding": "gzip"}),
+        "/none": (b"x" * 500, {"Content-Encoding": "gzip"}),
+    }
+
+    async def answer(request):
+        return (200, *bodies[request.path])
+
+    async with answering(answer) as server:
+        for path in bodies:
+            with pytest.raises(FetchError):
+                await line.get(server.url + path, {}, largest=1000, gzip=True)
+        bodies["/fits"] = gzip.compress(b"x" * 1000), {"Content-Encoding": "gzip"}
+        found = await line.get(f"{server.url}/fits", {}, largest=1000, gzip=True)
+        assert found.body == b"x" * 1000
+        assert server.asked[-1].headers["accept-encoding"] == "gzip"
+        assert (await line.get(f"{server.url}/fits", {}, largest=1000)).body[:2] == b"\x1f\x8b"
+
+
+@pytest.mark.attack("R-08")
+async def test_a_bomb_is_not_unpacked_to_its_end(line) -> None:
+    packed = gzip.compress(b"x" * 200_000_000, 9)
+
+    async def answer(request):
+        return 200, packed, {"Content-Encoding": "gzip"}
+
+    async with answering(answer) as server:
+        tracemalloc.start()
+        with pytest.raises(FetchError):
+            await line.get(server.url, {}, largest=1_000_000, gzip=True)
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak < 10_000_000
+
+
+async def test_nothing_is_logged_and_no_error_tells_a_secret(line, caplog) -> None:
+    caplog.set_level(logging.INFO)
+
+    async def answer(request):
+        return 200, {}
+
+    async with answering(answer) as server:
+        await line.get(f"{server.url}/d", {"a": 1})
+        assert not caplog.records, "two lines a second would be"
+        url = server.url
+    caplog.set_level(logging.DEBUG)
+    with pytest.raises(FetchError) as told:
+        await line.get(f"{url}/d", {"a": 1})
+    shown = f"{told.value} {told.value.__cause__!r} {line!r} {vars(line)} {caplog.text}"
+    assert PLAIN.clear not in shown and "Basic" not in shown
+
+
+@pytest.mark.parametrize("url", ["", "nonsense", "ftp://a/b", "http://[", "http://127.0.0.1:1/x"])
+async def test_addresses_that_cannot_be_asked(line, url) -> None:
+    with pytest.raises(FetchError):
+        await line.get(url, {})
+
+
+async def test_who_hung_up_may_call_again_and_each_event_loop_has_its_own(line) -> None:
+    async def answer(request):
+        return 200, {}
+
+    async with answering(answer) as server:
+        await line.get(server.url, {})
+        await line.aclose()
+        await line.aclose()
+        assert (await line.get(server.url, {})).status == 200
+        assert server.connections == 2
+
+        async def elsewhere() -> None:
+            assert (await line.get(server.url, {})).status == 200
+            await line.aclose()
+
+        await asyncio.to_thread(asyncio.run, elsewhere())
+        assert (await line.get(server.url, {})).status == 200
+        assert server.connections == 3 and len(line._transports) == 1
+
+
+def test_the_environments_proxy_is_asked(monkeypatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example:3128")
+    monkeypatch.setenv("NO_PROXY", "inside.example")
+    assert fetch._proxy_for("https://login.example.com/x") == "http://proxy.example:3128"
+    assert fetch._proxy_for("https://inside.example/x") is None

@@ -117,8 +117,7 @@ class Tail:
         epoch: changes when the log's past may have: after a restore or a failover that
             lost its end. It only grows, and 0 is nobody's.
         seq: the log's newest number in that snapshot.
-        entries: those behind the position, in order; all that are kept when the epoch is
-            another than the one asked for, or when the log ends before the position.
+        entries: those behind the position, in order; all that are kept if it is of another log.
         age: seconds that the answerer's own knowledge was old when it was asked.
         more: whether the log goes on behind `seq`, then the last entry's: ask again.
     """

@@ -24,11 +24,13 @@ from watchword.rules.needs import Need
 OPEN = (200, 200, 200, 200)
 FORM = (415, 415, 415, 415)  # no form, no credentials: nobody gets further than this
 ME = (401, 200, 403, 403)  # of a person, not of a client
+SECRET = (401, 401, 401, 401)  # of a client that shows its secret; a token is none
 
 MATRIX: dict[str, tuple[int, int, int, int]] = {
     "POST /auth/token": FORM,
     "POST /auth/revoke": FORM,
     "POST /auth/introspect": FORM,
+    "GET /auth/revocations": SECRET,
     "POST /token": FORM,
     "POST /revoke": FORM,
     "POST /introspect": FORM,
@@ -134,7 +136,8 @@ async def test_everyone_at_every_route(house) -> None:
         assert tuple(answer.status_code for answer in answers) == expected, name
         for answer in answers:
             if answer.status_code in (401, 403):
-                assert answer.headers["www-authenticate"].startswith("Bearer"), name
+                scheme = "Basic" if expected is SECRET else "Bearer"
+                assert answer.headers["www-authenticate"].startswith(scheme), name
     answers = [await ask(house, "POST /revoke-token", token) for token in who]
     assert tuple(answer.status_code for answer in answers) == MATRIX["POST /revoke-token"]
     for token in who[1:]:

@@ -10,6 +10,7 @@ PATHS = {
     "token": "/auth/token",
     "revoke": "/auth/revoke",
     "introspect": "/auth/introspect",
+    "revocations": "/auth/revocations",
     "jwks": "/.well-known/jwks.json",
 }
 
@@ -35,6 +36,7 @@ def test_the_whole_document():
         "revocation_endpoint": f"{base}/auth/revoke",
         "introspection_endpoint": f"{base}/auth/introspect",
         "jwks_uri": f"{base}/.well-known/jwks.json",
+        "watchword_revocations_endpoint": f"{base}/auth/revocations",
         "scopes_supported": ["me"],
         "response_types_supported": [],
         "grant_types_supported": ["refresh_token"],

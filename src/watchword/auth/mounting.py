@@ -14,6 +14,7 @@ from watchword.endpoints import (
     introspect,
     me,
     openapi,
+    revocations,
     revoke,
     ticket,
     token,
@@ -70,6 +71,7 @@ def _table(auth: Auth, requirement: Requirement) -> dict[str, dict[str, Endpoint
         f"{prefix}/token": {"POST": token.token},
         f"{prefix}/revoke": {"POST": revoke.revoke},
         f"{prefix}/introspect": {"POST": introspect.introspect},
+        f"{prefix}/revocations": {"GET": revocations.Log()},
         f"{prefix}/ticket": {"POST": _ticket(requirement)},
         wellknown.JWKS: {"GET": wellknown.jwks},
     }

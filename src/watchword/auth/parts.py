@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 from watchword.auth.counting import Counting, counting_of, shared_of
 from watchword.auth.delivering import Deliveries
@@ -30,7 +30,7 @@ from watchword.rules.revoking import LONGEST_LIFE
 from watchword.rules.scopes import Scopes, expanded, well_formed
 from watchword.seams import Account, Unavailable, Users
 from watchword.settings import Settings
-from watchword.shared import Shared
+from watchword.shared import RedisWakes, Shared
 from watchword.signing import Signing
 from watchword.store.adopted import SQLAlchemyUsers
 from watchword.store.databases import Driver, driver_of
@@ -95,12 +95,13 @@ def built(settings: Settings, given: Given) -> Parts:
     cost = Cost(settings.hash_memory_kib, settings.hash_passes)
     passwords = Passwords(cost, patience=settings.hash_wait)
     signing = Signing(store, settings, given.now)
-    revocations = _revocations(store, driver, given.now, settings.max_stale)
+    shared = shared_of(settings)
+    wakes = RedisWakes(shared) if shared is not None else None
+    revocations = _revocations(store, driver, given.now, settings.max_stale, wakes)
     keys = OwnKeys(signing, revocations)
     users = given.users or BuiltinUsers(store, passwords, given.now)
     if isinstance(users, SQLAlchemyUsers):
         users.bind(store, passwords, given.now)
-    shared = shared_of(settings)
     counting = counting_of(settings, driver, shared)
 
     def verifier(audience: str | None) -> Verifier:
@@ -138,6 +139,9 @@ def built(settings: Settings, given: Given) -> Parts:
         verify=verify,
         may_have=given.may_have,
         declared=lambda: tuple(given.scopes),
+        log=revocations,
+        page=store.page,
+        know=lambda position: keys.know(position, given.now()),
         settle=deliveries.settle if driver.in_memory else None,
     )
     return Parts(
@@ -185,13 +189,27 @@ def _exchanges(settings: Settings) -> dict[str, Exchange]:
 
 
 def _revocations(
-    store: SqlStore, driver: Driver, now: Callable[[], float], max_stale: float
+    store: SqlStore,
+    driver: Driver,
+    now: Callable[[], float],
+    max_stale: float,
+    wakes: RedisWakes | None,
 ) -> Revocations:
-    """On one machine the log is read at each decision; across a network it is followed."""
+    """On one machine the log is read at each decision; across a network it is followed.
+
+    Redis tells the others of news where PostgreSQL cannot, behind PgBouncer, and beside it.
+    """
     if driver.is_local:
         return Revocations(store)
-    follower = Follower(store, max_stale=max_stale, hints=(driver.listen,), now=now)
-    driver.committed = partial(follower.meet, Asked(within=0))
+    hints = (driver.listen,) if wakes is None else (driver.listen, wakes.listen)
+    follower = Follower(store, max_stale=max_stale, hints=hints, now=now)
+
+    async def committed() -> None:
+        await asyncio.gather(
+            follower.meet(Asked(within=0)), *(() if wakes is None else (wakes.publish(),))
+        )
+
+    driver.committed = committed
     return follower
 
 
@@ -218,6 +236,16 @@ class OwnKeys:
             raise
         except Unavailable:
             return  # what is known can still be published
+
+    async def know(self, position: tuple[int, int], now: float) -> None:
+        """Know every key there was at a position of the log.
+
+        Raises:
+            Unavailable: the log cannot be read.
+        """
+        await self._revocations.meet(Asked(position=position))
+        self._revocations.catch_up(now)
+        await self.catch_up(now)
 
     def current(self, now: float) -> KeySet | None:
         """The keys in force, unless they have changed since they were loaded."""

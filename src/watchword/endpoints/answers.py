@@ -24,7 +24,7 @@ from watchword.exchanges.bench import Entitlement
 log = logging.getLogger("watchword.endpoints")
 
 # RFC 6749 section 5.1: tokens and refusals must not be kept by anything on the way.
-_NEVER_KEPT = {
+NEVER_KEPT = {
     "Cache-Control": "no-store",
     "Pragma": "no-cache",
     "X-Content-Type-Options": "nosniff",
@@ -39,7 +39,7 @@ def json(
     return Response(
         _encode(content),
         status,
-        {**_NEVER_KEPT, **(headers or {})},
+        {**NEVER_KEPT, **(headers or {})},
         media_type="application/json",
     )
 

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from watchword.endpoints import answers
 from watchword.exchanges.bench import Bench
+from watchword.guard.freshness import position_in
 from watchword.rules import discovery
 from watchword.signing import JWKS_MAX_AGE
 
@@ -20,7 +21,9 @@ RESOURCE = "/.well-known/oauth-protected-resource"
 
 async def jwks(request: Request, at: Bench) -> Response:
     """RFC 7517 section 5: public members only, next keys included."""
-    del request
+    if (position := position_in(request.scope)) is not None:
+        # Somebody has heard that keys have changed; perhaps from another node than this one.
+        await at.know(position)
     return answers.document(at.signing.ring.jwks(at.now()), JWKS_MAX_AGE)
 
 
@@ -50,6 +53,7 @@ def deployment(at: Bench) -> discovery.Deployment:
             "token": f"{settings.prefix}/token",
             "revoke": f"{settings.prefix}/revoke",
             "introspect": f"{settings.prefix}/introspect",
+            "revocations": f"{settings.prefix}/revocations",
             "jwks": JWKS,
         },
         scopes=at.declared(),

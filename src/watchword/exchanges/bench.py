@@ -13,13 +13,14 @@ from watchword.crypto.refresh_tokens import RefreshTokens
 from watchword.crypto.secrets import Secret
 from watchword.crypto.tickets import Tickets
 from watchword.events import Events
+from watchword.guard.revocations import Revocations
 from watchword.limits import Limits
 from watchword.rules.access import AccessToken
 from watchword.rules.clients import Client
 from watchword.rules.forwarded import TrustedProxies
 from watchword.rules.params import TokenAsk
 from watchword.rules.scopes import NONE, Scopes
-from watchword.seams import Account, ClaimsContext, LoginContext, Store, Users
+from watchword.seams import Account, ClaimsContext, LoginContext, Store, Tail, Users
 from watchword.settings import Settings
 from watchword.signing import Signing
 
@@ -90,6 +91,9 @@ class Bench:
     verify: VerifyAccessToken
     may_have: Callable[[Account], Scopes]
     declared: Callable[[], tuple[str, ...]]
+    log: Revocations  # what this server knows of its own revocations
+    page: Callable[[int, int, int], Awaitable[Tail]]  # the log itself, so many entries at a time
+    know: Callable[[tuple[int, int]], Awaitable[None]]  # the log up to a position, and the keys
     add_claims: ClaimsHook | None = None
     before_login: list[LoginHook] = field(default_factory=list)
     # In memory, as in tests: functions under `after` have run when the answer is there.

@@ -1,31 +1,31 @@
 """Protects the routes of an app; works without the server.
 
 `Guard(issuer=..., audience=...)` verifies the access tokens of any issuer over its
-published keys. `Auth` is a guard too, so routes stay as they are when the issuer
-moves into or out of the app.
+published keys; as a client of a Watchword it follows its revocations as well. `Auth` is
+a guard too, so routes stay as they are when the issuer moves into or out of the app.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, Literal
 
 from watchword.errors import ConfigError
-from watchword.guard import bearer, joining, metadata, presets, rehearsal, streams
+from watchword.guard import bearer, contact, joining, metadata, presets, rehearsal, streams
 from watchword.guard.decisions import Decisions
 from watchword.guard.declaring import Declaring
-from watchword.guard.following import Follower
+from watchword.guard.discovery import Documents
+from watchword.guard.elsewhere import Elsewhere, live_with
 from watchword.guard.freshness import AS_USUAL, Asked, Freshness
-from watchword.guard.introspection import Introspect, Introspection
-from watchword.guard.jwks import Documents, RemoteKeys
+from watchword.guard.jwks import RemoteKeys
 from watchword.guard.loading import AccountOf
+from watchword.guard.opaque import Opaque, says_nothing
 from watchword.guard.revocations import Revocations
 from watchword.guard.stale import WhenStale
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import AccessToken, Expectation
-from watchword.seams import RevocationFeed
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -46,11 +46,16 @@ class Guard(Declaring):
         algorithms: what the issuer signs with.
         jwks_uri: its key set, for issuers without discovery documents.
         preset: how the issuer writes scopes and roles; see `Guard.keycloak` and its like.
-        revocations: the issuer's revocation log; without it a revoked token lives on
-            until it ends.
+        revocations: whether the issuer's revocation log is followed, without which a revoked
+            token lives on until it ends: "auto" where the issuer publishes one and this guard
+            is a client of it, "required" or nobody is let in, "off"; or a feed of your own.
+        client_id: this guard's own client at the issuer, one that may look into tokens.
+        client_secret: its secret.
+        introspection: asks the issuer about tokens (RFC 7662): about those that say nothing
+            themselves, and about all where no log is followed or, by `when_stale`, while it
+            cannot be; True, its endpoint, or a function of your own.
         max_stale: seconds after which a revocation is noticed or nobody is let in.
-        when_stale: whether then nobody is let in, or `introspect` asked about each token.
-        introspect: asks the issuer whether a token is still good.
+        when_stale: whether then nobody is let in, or "introspect" asks about each token.
         now: the clock, Unix seconds; tests pass their own.
 
     Raises:
@@ -58,6 +63,7 @@ class Guard(Declaring):
     """
 
     _parts: tuple[Guard, ...] = ()
+    _elsewhere: Elsewhere | None = None
 
     def __init__(
         self,
@@ -71,10 +77,12 @@ class Guard(Declaring):
         jwks_uri: str | None = None,
         preset: presets.Preset = presets.STANDARD,
         shared_audience: bool = True,
-        revocations: RevocationFeed | None = None,
+        revocations: contact.Log = "auto",
+        client_id: str = "",
+        client_secret: str = "",
+        introspection: contact.Inquiry = False,
         max_stale: float = 2.0,
         when_stale: Literal["closed", "introspect"] = "closed",
-        introspect: Introspect | None = None,
         now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
     ) -> None:
         audience = audience or resource
@@ -84,9 +92,6 @@ class Guard(Declaring):
                 why="a token for another API must not open this one (RFC 9068 section 4)",
                 fix='Guard(issuer="https://login.example.com", audience="https://api.example.com")',
             )
-        known = None
-        if revocations is not None:
-            known = Follower(revocations, max_stale=max_stale, now=now)
         verifier = Verifier(
             RemoteKeys(issuer, frozenset(algorithms), jwks_uri),
             Expectation(
@@ -101,8 +106,18 @@ class Guard(Declaring):
                 strict=False,
             ),
             types=presets.FOREIGN_TYPES,
-            revocations=known,
         )
+        asked = contact.contact_with(
+            issuer,
+            revocations=revocations,
+            introspection=introspection,
+            client_id=client_id,
+            client_secret=client_secret,
+            has_metadata=jwks_uri is None,
+            max_stale=max_stale,
+        )
+        elsewhere = Elsewhere(verifier, asked, max_stale=max_stale, now=now)
+        self._elsewhere = elsewhere
         self._issuers: tuple[str, ...] = (issuer,)
         self._resource = audience
         self._account_of: AccountOf | None = None
@@ -115,15 +130,13 @@ class Guard(Declaring):
                 resource_metadata=metadata.url(audience),
                 recall=verifier.recall,
                 logs=self._logs,
-                when_stale=WhenStale(
-                    Freshness(when_stale=when_stale),
-                    Introspection(introspect, max_age=max_stale) if introspect else None,
-                ),
+                ready=elsewhere.ready,
+                when_stale=WhenStale(Freshness(when_stale=when_stale), elsewhere.ask),
                 owner=self,
             )
         )
-        self._decisions.follows = known is not None
-        if known is not None or when_stale != "closed":
+        self._decisions.follows = elsewhere.follows
+        if verifier.revocations is not None or when_stale != "closed":
             self._must_hold(self._decisions.when_stale.usual)
         if app is not None:
             self.init_app(app)
@@ -133,7 +146,14 @@ class Guard(Declaring):
         # asked for each time: a test may have given a part other verifiers
         return [verifier for part in self.parts for verifier in part._verifiers]
 
+    @property
+    def _opaque(self) -> list[Opaque]:
+        found = (part._elsewhere.opaque for part in self.parts if part._elsewhere is not None)
+        return [opaque for opaque in found if opaque is not None]
+
     async def _verify(self, token: str, now: float, asked: Asked = AS_USUAL) -> AccessToken:
+        if (opaque := self._opaque) and says_nothing(token):
+            return await joining.told(opaque, token, now, asked)
         return await joining.verified(self._all_verifiers, token, now, asked)
 
     def _logs(self) -> list[Revocations]:
@@ -145,14 +165,15 @@ class Guard(Declaring):
             raise ConfigError(
                 f"This guard cannot hold {policy}: it does not learn of revocations.",
                 why="a route would seem to be guarded better than it is",
-                fix="Guard(..., revocations=...) with a feed of the issuer's log",
+                fix='revocations="required" with a client_id and client_secret of the issuer, or '
+                "introspection=True",
             )
         asks = [part._decisions.when_stale.ask for part in self.parts]
         if policy.when_stale == "introspect" and None in asks:
             raise ConfigError(
                 "This guard has nobody to ask about a token.",
                 why='when_stale="introspect" asks the issuer about each',
-                fix="Guard(..., introspect=...) with a function that does",
+                fix="introspection=True with a client_id and client_secret of the issuer",
             )
 
     def _join(self, guards: tuple[Guard, ...]) -> None:
@@ -209,9 +230,11 @@ class Guard(Declaring):
     # --- the app ---
 
     def init_app(self, app: FastAPI) -> None:
-        """Publish the protected resource's metadata (RFC 9728) and answer refusals in full."""
+        """Publish the protected resource's metadata (RFC 9728), answer refusals in full, and
+        begin to follow revocations with the app."""  # noqa: D205, D209
         app.add_exception_handler(bearer.Challenge, bearer.answer)
         metadata.publish(app, self._resource, self._issuers, tuple(self._decisions.declared))
+        live_with(app, [part._elsewhere for part in self.parts if part._elsewhere is not None])
 
     def offline(
         self, now: Callable[[], float], documents: Documents
@@ -228,8 +251,9 @@ class Guard(Declaring):
         Raises:
             ConfigError: this is not a test.
         """
-        (verifier,) = self._verifiers
-        return rehearsal.offline(verifier, self._decisions, now, documents)
+        (verifier,), elsewhere = self._verifiers, self._elsewhere
+        silent = nullcontext() if elsewhere is None else elsewhere.silent()
+        return rehearsal.offline(verifier, self._decisions, now, documents, silent)
 
     # --- sockets and streams ---
 

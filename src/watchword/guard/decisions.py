@@ -145,10 +145,13 @@ class Decisions:
             text = await presented(scope, self.redeem)
             position = position_in(scope) if self.follows and not in_use else None
             await self.ready()
+            asked = policy.asked(position)
             try:
-                return await self._verify(text, self.now(), policy.asked(position))
+                return await self._verify(text, self.now(), asked)
             except Stale as fault:
-                return await self.when_stale.decide(policy, text, self._verify, self.now(), fault)
+                return await self.when_stale.decide(
+                    policy, text, self._verify, self.now(), fault, asked=asked
+                )
         except Unavailable as fault:
             raise _away(fault) from fault
 

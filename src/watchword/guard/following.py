@@ -17,11 +17,11 @@ import contextlib
 import functools
 import logging
 import math
-import threading
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
-from watchword.guard.freshness import AS_USUAL, Asked, Stale
+from watchword.guard.beside import Beside
+from watchword.guard.freshness import AS_USUAL, Asked, Stale, sleepless
 from watchword.guard.revocations import Revocations
 from watchword.seams import RevocationFeed, Tail, Unavailable
 
@@ -34,21 +34,6 @@ _TELL_EVERY = 60.0
 _DRIFT = 1.01  # two machines' seconds differ by far less
 
 Hints = Callable[[Callable[[], None]], Awaitable[None]]
-# It goes on while the machine sleeps, where there is such a clock: what was known before
-# is then known to be old.
-_clock: Callable[[], float] = (
-    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-    if hasattr(time, "CLOCK_BOOTTIME")
-    else time.monotonic
-)
-
-
-class _Silent:
-    """A log that is never asked: a follower is told."""
-
-    def news(self, after: int, epoch: int) -> Tail | None:
-        del after, epoch
-        return None
 
 
 class Follower(Revocations):
@@ -60,12 +45,13 @@ class Follower(Revocations):
         hints: endless coroutines that call their argument when there may be news.
         now: the clock, Unix seconds: entries are forgotten by it.
         monotonic: a clock that never goes back: freshness is measured by it.
+        most: entries that are kept; what has more of them is not followed.
     """
 
     __slots__ = (
-        "_clock", "_due", "_failing", "_feed", "_hints", "_loop", "_next", "_now", "_patience",
-        "_sent", "_stale_at", "_starting", "_tasks", "_told", "_turned", "_turning", "_woken",
-        "fresh_at",
+        "_awaited", "_beside", "_clock", "_due", "_failing", "_feed", "_hints", "_most", "_next",
+        "_now", "_patience", "_sent", "_stale_at", "_told", "_turned", "_turning", "_woken",
+        "fresh_at", "urgent",
     )  # fmt: skip
 
     def __init__(
@@ -75,10 +61,12 @@ class Follower(Revocations):
         max_stale: float = 2.0,
         hints: Sequence[Hints] = (),
         now: Callable[[], float] = time.time,  # noqa: TID251 - a guard alone is its own root
-        monotonic: Callable[[], float] = _clock,
+        monotonic: Callable[[], float] = sleepless,
+        most: float = math.inf,
     ) -> None:
-        super().__init__(_Silent())
+        super().__init__(None)
         self._feed = feed
+        self._most = most
         self._hints = tuple(hints)
         self._now = now
         self._clock = monotonic
@@ -88,12 +76,12 @@ class Follower(Revocations):
         self._failing = False
         self._sent = self._told = self._turned = -math.inf
         self._turning = self._woken = False
+        self._awaited = False  # whether somebody waits for the next poll
+        self.urgent = False  # whether somebody waits for the one that is being sent
         # The poll that has not been sent yet; its result is what was wrong with it, or None.
         self._next: concurrent.futures.Future[str | None] = concurrent.futures.Future()
-        self._starting = threading.Lock()
-        self._loop: asyncio.AbstractEventLoop | None = None
+        self._beside = Beside()
         self._due = asyncio.Event()
-        self._tasks: list[asyncio.Task[None]] = []
 
     # --- deciding ---
 
@@ -118,10 +106,13 @@ class Follower(Revocations):
         Raises:
             Stale: it cannot be renewed now.
         """
-        age = self._clock() - self.fresh_at
+        began = self._clock()
+        age = began - self.fresh_at
         if age > self.bound + asked.tolerated or (asked.within is not None and age >= asked.within):
             # After a pause one poll is waited for; while polls fail nobody waits for the next.
             await self._poll_sent_later()
+        if asked.within is not None and self.fresh_at < began - asked.within:
+            raise Stale("the log was not known well enough by whoever was asked")
         if asked.position is not None and asked.position > (self.epoch, self.position):
             await self._poll_sent_later(in_turn=True)
 
@@ -129,7 +120,10 @@ class Follower(Revocations):
         self._be_running()
         if self._failing:
             raise Stale("the revocation log cannot be read")
-        awaited = self._next  # before it is asked for: it might be sent at once
+        if not self._beside.is_here:
+            await self._poll_here(in_turn=in_turn)
+            return
+        awaited, self._awaited = self._next, True  # before it is asked for: it may be sent at once
         if in_turn:
             self._take_turn()
         else:
@@ -142,16 +136,32 @@ class Follower(Revocations):
         if wrong is not None:
             raise Stale(wrong)
 
+    async def _poll_here(self, *, in_turn: bool) -> None:
+        """Poll on an event loop that does not follow: the one that does may stand still."""
+        asked = self._clock()
+        async with self._beside.turn():
+            if in_turn and (wait := self._turned + _TURN - self._clock()) > 0:
+                await asyncio.sleep(wait)
+            if self.fresh_at > asked:  # others have waited as well, and one of them has polled
+                return
+            self.urgent = True
+            try:
+                await self.poll()
+            except Exception as error:
+                raise Stale(str(error) or "no poll was answered in time") from error
+
     def _take_turn(self) -> None:
         """Have a poll sent, but not as often as whoever names positions would like."""
-        if self._turning or self._loop is None:
-            return
-        self._turning = True
-        wait = max(0.0, self._turned + _TURN - self._clock())
-        with contextlib.suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(self._loop.call_later, wait, self._due.set)
+        if not self._turning:
+            self._turning = True
+            wait = max(0.0, self._turned + _TURN - self._clock())
+            asyncio.get_running_loop().call_later(wait, self._due.set)
 
     # --- knowing ---
+
+    def age(self) -> float:
+        """Seconds since all that was committed was known here."""
+        return self._clock() - self.fresh_at
 
     async def start(self, now: float) -> None:
         """Begin to follow; returns when decisions can be made.
@@ -176,44 +186,42 @@ class Follower(Revocations):
 
     def wake(self) -> None:
         """There may be news: poll now. From any thread; many calls are as one."""
-        if self._loop is not None and not self._woken:
+        if not self._woken:
             self._woken = True
-            with contextlib.suppress(RuntimeError):  # the loop is closed
-                self._loop.call_soon_threadsafe(self._due.set)
+            self._beside.tell(self._due.set)
 
     def close(self) -> None:
         """Stop following. Whoever begins again knows nothing until it has polled."""
-        with self._starting:
-            loop, tasks, self._tasks = self._loop, self._tasks, []
-            self.fresh_at = self._stale_at = -math.inf
-            self._failing = False
-            for task in tasks:
-                with contextlib.suppress(RuntimeError):
-                    if loop is not None:
-                        loop.call_soon_threadsafe(task.cancel)
+        self._beside.end()
+        self.fresh_at = self._stale_at = -math.inf
+        self._failing = False
+
+    async def stop(self) -> None:
+        """Stop following; what did on this event loop has ended then."""
+        await self._beside.ended()
+        self.close()
 
     def _be_running(self) -> None:
-        """Follow on this event loop, unless another one that lives does."""
-        with self._starting:
-            alive = self._loop is not None and not self._loop.is_closed()
-            if alive and self._tasks and not self._tasks[0].done():
-                return
-            self._loop = asyncio.get_running_loop()
-            self._due = asyncio.Event()
-            self._failing = self._woken = self._turning = False
-            endless = (self._follow(), *(self._listen(hints) for hints in self._hints))
-            self._tasks = [self._loop.create_task(one) for one in endless]
+        listening = (functools.partial(self._listen, hints) for hints in self._hints)
+        self._beside.begin((self._follow, *listening), self._begin_anew)
+
+    def _begin_anew(self) -> None:
+        self._due = asyncio.Event()
+        self._failing = self._woken = self._turning = False
 
     async def _follow(self) -> None:
         pause = 0.0
-        while True:
+        while self._beside.goes_on():
             await self._until_due(pause)
             self._due.clear()
             self._woken = self._turning = False  # who asks from here on asks for the next one
+            self.urgent, self._awaited = self._awaited, False
             awaited, self._next = self._next, concurrent.futures.Future()
             try:
                 await self.poll()
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing was learnt
+                if not self._beside.goes_on():
+                    return
                 pause = min(max(_FIRST_PAUSE, 2 * pause), self.bound / 4)
                 awaited.set_result(self._has_failed(error))
             else:
@@ -236,22 +244,38 @@ class Follower(Revocations):
         Raises:
             Unavailable: nothing was learnt; nor from any other exception.
         """
-        self._sent = self._turned = sent = self._clock()
-        async with asyncio.timeout(self._patience):
-            tail = await self._feed.tail(self.position, self.epoch)
+        while True:  # what comes in pages is taken in by pages, and known after the last
+            self._sent = self._turned = sent = self._clock()
+            asked = self.epoch, self.position
+            async with asyncio.timeout(self._patience):
+                tail = await self._feed.tail(self.position, self.epoch)
+            end = tail.epoch, tail.seq
+            self._must_lead_on(tail, asked)
+            with self._taking:
+                known = self.epoch, self.position
+                # Another event loop may have taken in as much meanwhile, or more.
+                if end > known or (end != known and known == asked):
+                    self._take_in(tail)
+            if not tail.more:
+                break
+        fresh_at = sent - max(0.0, tail.age)
+        if fresh_at > self.fresh_at:  # what was known does not become less
+            self.fresh_at, self._stale_at = fresh_at, fresh_at + self.bound
+        self.forget(self._now())
+
+    def _must_lead_on(self, tail: Tail, asked: tuple[int, int]) -> None:
         if tail.epoch < self.epoch:
             # A primary that was replaced and does not know it, or a backup of older times.
             raise Unavailable(
                 f"the revocation log is of epoch {tail.epoch}, and {self.epoch} has begun; if "
                 "the database was restored, run: watchword restored"
             )
-        if (tail.epoch, tail.seq) != (self.epoch, self.position):
-            with self._taking:
-                self._take_in(tail)
-        fresh_at = sent - max(0.0, tail.age)
-        if fresh_at > self.fresh_at:  # what was known does not become less
-            self.fresh_at, self._stale_at = fresh_at, fresh_at + self.bound
-        self.forget(self._now())
+        if tail.more and (tail.epoch, tail.seq) == asked:
+            raise Unavailable("the revocation log's pages lead nowhere")
+        if len(self) + len(tail.entries) > self._most:
+            self.forget(self._now())
+            if len(self) + len(tail.entries) > self._most:  # rather that than forget one
+                raise Unavailable(f"there are more revocations than {self._most}, all that fit")
 
     def _has_failed(self, error: Exception) -> str:
         self._failing = True
@@ -267,7 +291,7 @@ class Follower(Revocations):
         return said
 
     async def _listen(self, hints: Hints) -> None:
-        while True:
+        while self._beside.goes_on():
             try:
                 await hints(self.wake)
             except Exception:

@@ -5,9 +5,11 @@ Where the log is read on each decision, as on one machine, everything here is gr
 
 from __future__ import annotations
 
+import functools
 import math
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -18,9 +20,21 @@ WhenStale = Literal["closed", "introspect", "open"]
 MIN_SEQ = b"auth-min-seq"  # "decide by no older knowledge than this position of the log"
 _POSITION = re.compile(rb"(\d{1,18})\.(\d{1,18})")
 
+# A clock that goes on while the machine sleeps, where there is one: what was known before
+# is then known to be old.
+sleepless: Callable[[], float] = (
+    functools.partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+    if hasattr(time, "CLOCK_BOOTTIME")
+    else time.monotonic
+)
+
 
 class Stale(Unavailable):
     """Nobody can tell what was revoked of late, so nobody may be let in."""
+
+
+class Untold(Stale):
+    """There is no log to know it from: each token has to be asked about."""
 
 
 @dataclass(frozen=True, slots=True)

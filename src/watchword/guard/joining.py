@@ -10,6 +10,7 @@ from watchword.guard import tickets
 from watchword.guard.decisions import Decisions
 from watchword.guard.freshness import AS_USUAL, Asked, Freshness, Stale
 from watchword.guard.loading import AccountOf, claimed_account
+from watchword.guard.opaque import Opaque
 from watchword.guard.presets import unverified_issuer
 from watchword.guard.stale import Ask, Verify, WhenStale
 from watchword.guard.verifier import Verifier
@@ -41,6 +42,21 @@ async def verified(
     raise refusal
 
 
+async def told(
+    known: Sequence[Opaque], token: str, now: float, asked: Asked = AS_USUAL
+) -> AccessToken:
+    """Verify a token that says nothing itself, so that one issuer has to be asked about it.
+
+    Raises:
+        InvalidToken: it is not good, or several issuers could have made it: what one of them
+            gave must not be shown to another.
+        Stale: the issuer cannot tell now.
+    """
+    if len(known) > 1:
+        raise InvalidToken("The access token is not valid.", detail="nobody knows whose it is")
+    return await known[0](token, now, asked)
+
+
 def account_by_issuer(known: Mapping[str, AccountOf | None]) -> AccountOf:
     """The account as the guard of the token's issuer knows it."""
 
@@ -54,11 +70,11 @@ def stale_by_issuer(known: Mapping[str, WhenStale]) -> WhenStale:
     """As the guards of all issuers do, where they agree; a refusal where they do not."""
     usual = {one.usual for one in known.values()}
 
-    async def ask(text: str, token: AccessToken) -> bool:
+    async def ask(text: str, token: AccessToken, within: float | None) -> object:
         asked: Ask | None = known[token.issuer].ask
         if asked is None:
             raise Stale("nobody can be asked about this issuer's tokens")
-        return await asked(text, token)
+        return await asked(text, token, within)
 
     return WhenStale(usual.pop() if len(usual) == 1 else Freshness(), ask)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 from fastapi.routing import iter_route_contexts
@@ -12,7 +12,8 @@ from starlette.routing import Mount
 
 from watchword.errors import ConfigError
 from watchword.guard.decisions import Decisions, calls
-from watchword.guard.jwks import Documents, RemoteKeys
+from watchword.guard.discovery import Documents
+from watchword.guard.jwks import RemoteKeys
 from watchword.guard.requirement import Requirement
 from watchword.guard.verifier import Verifier
 from watchword.rules.access import Expectation
@@ -36,7 +37,11 @@ def only_in_tests() -> None:
 
 @contextmanager
 def offline(
-    verifier: Verifier, decisions: Decisions, now: Callable[[], float], documents: Documents
+    verifier: Verifier,
+    decisions: Decisions,
+    now: Callable[[], float],
+    documents: Documents,
+    silent: AbstractContextManager[None],
 ) -> Iterator[tuple[Expectation, frozenset[str]]]:
     """Judge by another clock and by these documents; afterwards as before.
 
@@ -48,6 +53,7 @@ def offline(
     with ExitStack() as switched:
         if isinstance(keys, RemoteKeys):
             switched.enter_context(keys.answered_by(documents))
+        switched.enter_context(silent)
         decisions.now = now
         try:
             yield verifier.expected, getattr(keys, "algorithms", frozenset())

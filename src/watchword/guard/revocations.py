@@ -41,7 +41,7 @@ class Revocations:
         "bound", "changes", "config_changes", "epoch", "position",
     )  # fmt: skip
 
-    def __init__(self, log: RevocationLog) -> None:
+    def __init__(self, log: RevocationLog | None) -> None:
         self._log = log
         self._dead: dict[Name, int] = {}
         self._ends: deque[Revocation] = deque()
@@ -67,7 +67,7 @@ class Revocations:
         Raises:
             Unavailable: the log cannot be read; nobody may be let in.
         """
-        if self._log.news(self.position, self.epoch) is None:
+        if self._log is None or self._log.news(self.position, self.epoch) is None:
             return
         with self._taking:  # several event loops may share one guard
             # Asked again: another one may have taken in this and more, and wait for nobody.
@@ -180,6 +180,10 @@ class Revocations:
         """Seconds for which decisions can be made at least, if nothing more is heard."""
         return math.inf
 
+    def age(self) -> float:
+        """Seconds since all that was committed was known here."""
+        return 0.0
+
     async def meet(self, asked: Asked = AS_USUAL) -> None:
         """Make knowledge as fresh as one decision asks; it always is, where the log is read."""
 
@@ -191,3 +195,6 @@ class Revocations:
 
     def close(self) -> None:
         """Know no more."""
+
+    async def stop(self) -> None:
+        """Know no more; what ran beside the decisions has ended then."""

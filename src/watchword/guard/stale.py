@@ -12,14 +12,15 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from watchword.errors import InvalidToken
-from watchword.guard.freshness import AS_USUAL, HOWEVER_OLD, Asked, Freshness, Stale
+from watchword.guard.freshness import AS_USUAL, HOWEVER_OLD, Asked, Freshness, Stale, Untold
 from watchword.rules.access import AccessToken
 
 log = logging.getLogger("watchword.guard")
 
 _TELL_EVERY = 60.0  # seconds
 
-Ask = Callable[[str, AccessToken], Awaitable[bool]]
+# The token as it came and as it was verified, and how old an answer may be: whether it is good.
+Ask = Callable[[str, AccessToken, float | None], Awaitable[object]]
 
 
 class Verify(Protocol):
@@ -45,17 +46,28 @@ class WhenStale:
         self._told_at = -_TELL_EVERY
 
     async def decide(
-        self, policy: Freshness, text: str, verify: Verify, now: float, fault: Stale
+        self,
+        policy: Freshness,
+        text: str,
+        verify: Verify,
+        now: float,
+        fault: Stale,
+        *,
+        asked: Asked = AS_USUAL,
     ) -> AccessToken:
         """The verified token, where the policy lets it pass all the same.
+
+        Where each token has to be asked about, that is no exception that a policy makes.
 
         Raises:
             InvalidToken: it is not good.
             Stale: it may be good, and nobody can tell.
         """
-        if policy.when_stale == "introspect" and self.ask is not None:
+        asks = policy.when_stale == "introspect" or isinstance(fault, Untold)
+        if asks and self.ask is not None:
             token = await verify(text, now, HOWEVER_OLD)
-            if not await self.ask(text, token):
+            within = asked.within if asked.position is None else 0.0
+            if not await self.ask(text, token, within):
                 raise InvalidToken("The access token is not valid.", detail="revoked")
             return token
         if policy.when_stale == "open":

@@ -76,7 +76,7 @@ class Verifier:
     ) -> None:
         self.keys = keys
         self.expected = expected
-        self._types = types
+        self.types = types
         self.revocations = revocations
         self._cache: dict[bytes, _Verified] = {}
 
@@ -152,13 +152,13 @@ class Verifier:
 
     async def _checked(self, token: str, keys: KeySet, now: float) -> _Verified:
         try:
-            jws = jose.verify(token, keys, typ=self._types)
+            jws = jose.verify(token, keys, typ=self.types)
         except UnknownKey:
             newer = await self.keys.missed(now)
             if newer is keys:
                 raise
             keys = newer
-            jws = jose.verify(token, keys, typ=self._types)
+            jws = jose.verify(token, keys, typ=self.types)
         return _Verified(judged(jws.claims, self.expected, now), keys, -1)
 
     def _expire(self, name: bytes) -> NoReturn:

@@ -29,6 +29,7 @@ def authorization_server(of: Deployment) -> dict[str, object]:
         "revocation_endpoint": of.issuer + of.paths["revoke"],
         "introspection_endpoint": of.issuer + of.paths["introspect"],
         "jwks_uri": of.issuer + of.paths["jwks"],
+        "watchword_revocations_endpoint": of.issuer + of.paths["revocations"],
         "scopes_supported": list(of.scopes),
         "response_types_supported": [],
         "grant_types_supported": list(of.grant_types),

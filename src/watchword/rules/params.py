@@ -17,8 +17,12 @@ from watchword.rules.scopes import Scopes
 MOST_FIELDS = 64
 LONGEST_NAME = 255  # characters of a user name
 LONGEST_VALUE = 8192  # characters of any other value; the longest honest one is a token
+LONGEST_WAIT = 30.0  # seconds that an answer about the revocation log is put off
+_WHOLE = re.compile(r"[0-9]{1,18}")
+_SECONDS = re.compile(r"[0-9]{1,9}(\.[0-9]{1,9})?")
 _BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
-_ONLY_HASHED = frozenset({"password", "client_secret", "token", "refresh_token"})
+# What no database is asked for as it is: hashed, parsed, or ignored where it is odd.
+_NEVER_KEPT = frozenset({"password", "client_secret", "token", "refresh_token", "token_type_hint"})
 _REPEATABLE = frozenset({"resource"})  # RFC 8707 section 2
 
 
@@ -50,7 +54,7 @@ def form(body: bytes) -> Form:
     for name, value in pairs:
         if name in fields and not (name in _REPEATABLE and fields[name] == value):
             raise InvalidRequest("A parameter was sent more than once.", detail=name[:64])
-        if "\0" in value and name not in _ONLY_HASHED:
+        if "\0" in value and name not in _NEVER_KEPT:
             # RFC 6749 appendix A has it in no parameter, and PostgreSQL no place for it.
             raise InvalidRequest("A parameter holds a character that it cannot.", detail=name[:64])
         fields[name] = value
@@ -124,6 +128,44 @@ def token_parameter(fields: Form) -> str:
         InvalidRequest: it is missing.
     """  # noqa: D205
     return _required(fields, "token")
+
+
+@dataclass(frozen=True, slots=True)
+class LogAsk:
+    """What somebody who follows the revocation log asks: what is behind a position of it.
+
+    Attributes:
+        after: the position's number.
+        epoch: the position's epoch; 0 for who knows nothing yet.
+        wait: seconds to wait when there is nothing.
+        within: seconds that the answerer's knowledge may be old, where its own bound is more.
+    """
+
+    after: int
+    epoch: int
+    wait: float
+    within: float | None
+
+
+def log_ask(fields: Form) -> LogAsk:
+    """What is asked of the log.
+
+    Raises:
+        InvalidRequest: a parameter is not of its form.
+    """
+    return LogAsk(
+        int(_number(fields, "after", whole=True)),
+        int(_number(fields, "epoch", whole=True)),
+        min(_number(fields, "wait"), LONGEST_WAIT),
+        _number(fields, "within") if "within" in fields else None,
+    )
+
+
+def _number(fields: Form, name: str, *, whole: bool = False) -> float:
+    text = fields.get(name, "0")
+    if not (_WHOLE if whole else _SECONDS).fullmatch(text):
+        raise InvalidRequest(f"{name} is not a number.")
+    return int(text) if whole else float(text)
 
 
 def name(text: str) -> str:

@@ -5,12 +5,14 @@ How it is written, and why its numbers have no gaps, is in `store/revocations.py
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from sqlalchemy import BigInteger, Integer, bindparam, case, exists, literal, or_, select
 
 from watchword.rules.revoking import key8
 from watchword.seams import Revocation, Tail
 from watchword.store import tables
-from watchword.store.verbs import Verb
+from watchword.store.verbs import Row, Verb
 
 _head, _rev = tables.rev_head, tables.rev
 _AFTER = bindparam("after", type_=BigInteger)
@@ -45,6 +47,7 @@ _TAIL = (
     .where(_head.c.log_id == 0)
     .order_by(_rev.c.seq)
 )
+_PAGE = _TAIL.limit(bindparam("most", type_=Integer))
 POSITION = select(_head.c.epoch, _head.c.seq).where(_head.c.log_id == 0)
 _IS_REVOKED = select(
     case(
@@ -80,12 +83,24 @@ _IS_REVOKED = select(
 def tail(after: int, epoch: int) -> Verb[Tail]:
     """The log behind a position, as `seams.Tail` has it."""
     rows = yield _TAIL, {"after": after, "epoch": epoch}
-    entries = tuple(
+    return Tail(rows[0]["epoch"], rows[0]["head"], _entries(rows))
+
+
+def page(after: int, epoch: int, most: int) -> Verb[Tail]:
+    """As `tail`, but at most that many entries: where there are more it ends with the last."""
+    rows = yield _PAGE, {"after": after, "epoch": epoch, "most": most + 1}
+    entries = _entries(rows[:most])
+    if len(rows) > most:
+        return Tail(rows[0]["epoch"], entries[-1].seq, entries, more=True)
+    return Tail(rows[0]["epoch"], rows[0]["head"], entries)
+
+
+def _entries(rows: Sequence[Row]) -> tuple[Revocation, ...]:
+    return tuple(
         Revocation(r["seq"], r["kind"], r["key8"], r["expires_at"])
         for r in rows
         if r["seq"] is not None  # no entry, only the head
     )
-    return Tail(rows[0]["epoch"], rows[0]["head"], entries)
 
 
 def position() -> Verb[tuple[int, int]]:
