@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 
 import psycopg
@@ -59,13 +61,38 @@ def test_events_that_no_function_has_heard_of_are_a_warning(on_server):
     assert _told(on_server)["hooks"][0] == "warn"
 
 
-def test_no_command_shows_the_password(on_server):
+@pytest.mark.parametrize("where", ["user", "query"])
+def test_no_command_shows_the_password(on_server, monkeypatch, where):
+    if where == "query":
+        url = os.environ["WATCHWORD_DATABASE_URL"].replace(":hunter2@", "@")
+        monkeypatch.setenv("WATCHWORD_DATABASE_URL", f"{url}?password=hunter2&connect_timeout=9")
     on_server("migrate", "up")
     for words in (("migrate", "status"), ("doctor",), ("info",)):
         for more in ((), ("--json",)):
             answer = on_server(*words, *more)
             assert "hunter2" not in answer.output
             assert "127.0.0.1" in answer.output
+
+
+def test_connections_are_counted_by_a_role_that_may_not_look_at_them(on_server):
+    on_server("migrate", "up")
+    url = os.environ["WATCHWORD_DATABASE_URL"]
+    modest = url.replace("postgres:", "modest:")
+    with contextlib.ExitStack() as held, psycopg.connect(url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE modest LOGIN IN ROLE pg_read_all_data")
+        assert "connections" not in _told(on_server, WATCHWORD_DATABASE_URL=modest)
+        for _ in range(190):
+            held.enter_context(psycopg.connect(url))
+        level, message = _told(on_server, WATCHWORD_DATABASE_URL=modest)["connections"]
+    assert level == "warn"
+    assert message.startswith("5 connections left of 197;")  # 200, and 3 for superusers
+
+
+def test_a_way_that_others_can_listen_on_is_a_warning(on_server, monkeypatch):
+    on_server("migrate", "up")
+    assert "tls" not in _told(on_server)
+    monkeypatch.setattr(ipaddress.IPv4Address, "is_loopback", False)
+    assert "not encrypted" in _told(on_server)["tls"][1]
 
 
 def test_a_server_that_is_away_is_a_finding_and_a_clear_refusal(run):

@@ -134,13 +134,16 @@ def _on_server(settings: Settings) -> Iterator[Finding]:
     except (ConfigError, Unavailable) as error:
         yield Finding(Level.FAIL, "database", str(error), "start the server, or mend DATABASE_URL")
         return
-    told = f"PostgreSQL {look.version} at {settings.database_shown}"
-    yield Finding(Level.OK, "database", f"{told} answers in {look.took * 1000:.1f} ms")
+    told = f"{look.version} at {settings.database_shown} answers in {look.took * 1000:.1f} ms"
+    yield Finding(Level.OK, "database", f"PostgreSQL {told}")
     if not look.lasts:
         told = "fsync or full_page_writes is off: what was committed may be lost or torn"
         yield Finding(Level.FAIL, "durability", told, "ALTER SYSTEM RESET fsync")
+    if look.wire:
+        yield Finding(Level.WARN, "tls", look.wire, "add ?sslmode=verify-full to DATABASE_URL")
     if look.free < server.LEAST_FREE:
-        told = f"{counted(look.free, 'connection')} left of {look.most}; each worker takes {PER_LOOP + 2}"
+        left = f"{counted(look.free, 'connection')} left of {look.most}"
+        told = f"{left}; each worker takes {PER_LOOP + 2}"
         yield Finding(Level.WARN, "connections", told, "raise max_connections, or use PgBouncer")
     if abs(look.ahead) > 1:
         told = f"the server's clock is {look.ahead:+.1f} s from this machine's"
@@ -241,8 +244,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         return
     told = f"{found.server} at {where} answers in {found.took * 1000:.1f} ms"
     if found.took > settings.redis_timeout / 2:
-        most = settings.redis_timeout * 1000
-        told = f"{told}; after {most:.0f} ms it is not waited for"
+        told = f"{told}; after {settings.redis_timeout * 1000:.0f} ms it is not waited for"
         enough = f"set WATCHWORD_REDIS_TIMEOUT={found.took * 4:.2f}"
         yield Finding(Level.WARN, "redis", told, enough)
     else:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from urllib.parse import urlsplit
 
 import click
 
 from watchword.cli.command import Command
 from watchword.cli.output import Failure, Output, confirm, facts
 from watchword.errors import ConfigError
+from watchword.settings.fields import without_passwords
 
 
 @click.command(cls=Command)
@@ -27,7 +27,7 @@ def copy(out: Output, origin: str, destination: str, *, yes: bool) -> None:
     broken off goes on when it is run again.
     """
     source, target = _url(origin), _url(destination)
-    confirm(f"This copies {_shown(source)} into {_shown(target)}.", yes=yes)
+    confirm(f"This copies {without_passwords(source)} into {without_passwords(target)}.", yes=yes)
     from rich.console import Console  # noqa: PLC0415 - the drivers and rich are only for this
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn  # noqa: PLC0415
     from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
@@ -63,15 +63,10 @@ def _url(given: str) -> str:
         if name not in os.environ:
             raise ConfigError(f"There is no variable {name}.")
         return os.environ[name]
-    if urlsplit(given).password:
+    if without_passwords(given) != given:
         raise ConfigError(
             "The URL holds a password.",
             why="everybody on this machine can read the arguments of a command",
             fix="put it into PGPASSWORD or ~/.pgpass, or the whole URL into a variable: env:NAME",
         )
     return given
-
-
-def _shown(url: str) -> str:
-    password = urlsplit(url).password
-    return url.replace(f":{password}@", ":***@") if password else url

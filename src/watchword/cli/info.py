@@ -16,6 +16,7 @@ from watchword.cli.command import Command
 from watchword.cli.output import Output, facts
 from watchword.errors import ConfigError
 from watchword.settings import Settings
+from watchword.settings.fields import without_passwords
 
 _PACKAGES = (
     "watchword", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools",
@@ -51,7 +52,7 @@ def redacted(settings: Settings) -> dict[str, Any]:
         elif name == "redis_url":  # which may hold a password behind its question mark too
             found[name] = accelerator.place(settings) if value else ""
         elif isinstance(value, str):
-            found[name] = _IN_URL.sub("://***@", value)
+            found[name] = _IN_URL.sub("://***@", without_passwords(value))
         else:
             found[name] = value
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -20,8 +21,11 @@ if TYPE_CHECKING:
 
 LEAST_FREE = 10  # connections
 _FACTS = """
-    SELECT current_setting('server_version'), current_setting('max_connections')::int,
-           (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+    SELECT current_setting('server_version'),
+           current_setting('max_connections')::int
+               - current_setting('superuser_reserved_connections')::int
+               - coalesce(current_setting('reserved_connections', true), '0')::int,
+           (SELECT sum(numbackends)::int FROM pg_stat_database),
            current_setting('fsync') = 'on' AND current_setting('full_page_writes') = 'on',
            extract(epoch FROM clock_timestamp())::float8
 """
@@ -34,7 +38,8 @@ class Look:
     Attributes:
         version: of the server.
         took: seconds for one answer.
-        most: connections that the server accepts.
+        wire: what is wrong with the way there; empty if it is encrypted and leads where it should.
+        most: connections that the server accepts from such as us.
         free: how many of them are left.
         lasts: whether what is committed outlives a power cut.
         ahead: seconds that its clock is before this machine's.
@@ -45,6 +50,7 @@ class Look:
 
     version: str
     took: float
+    wire: str
     most: int
     free: int
     lasts: bool
@@ -79,7 +85,7 @@ async def look(settings: Settings) -> Look:
 
 def _asked(
     connection: psycopg.Connection,
-) -> tuple[tuple[str, float, int, int, bool, float], tuple[Schema, str | None]]:
+) -> tuple[tuple[str, float, str, int, int, bool, float], tuple[Schema, str | None]]:
     from watchword.store import server_schema  # noqa: PLC0415
 
     connection.execute("SELECT 1")  # the first answer pays for what comes with a connection
@@ -88,5 +94,16 @@ def _asked(
     took = time.perf_counter() - began
     assert row is not None  # noqa: S101 - a SELECT without FROM has one row
     version, most, used, lasts, now = row
-    facts = (version, took, most, most - used, lasts, now - clock())
+    facts = (version, took, _wire(connection), most, most - used, lasts, now - clock())
     return facts, server_schema.standing(connection)
+
+
+def _wire(connection: psycopg.Connection) -> str:
+    address = connection.info.hostaddr
+    if not address or ipaddress.ip_address(address).is_loopback:
+        return ""  # a socket of this machine
+    if not connection.pgconn.ssl_in_use:
+        return "what is said to the server, passwords included, is not encrypted"
+    if connection.info.get_parameters().get("sslmode") != "verify-full":
+        return "whoever answers in the server's place is believed: nobody checks its name"
+    return ""

@@ -11,7 +11,12 @@ from watchword.rules.revoking import LONGEST_LIFE
 from watchword.settings.kinds import Seconds, Words, option
 from watchword.settings.sources import PREFIX, DotEnv, NamedFiles, Toml
 
-_PASSWORD = re.compile(r"(://[^/@:\s]*):[^/@\s]*@")
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]*(?=@)|((?<=[?&])(?:ssl)?password=)[^&\s]*")
+
+
+def without_passwords(url: str) -> str:
+    """A database's URL as people and logs may see it."""
+    return _PASSWORD.sub(r"\1\2***", url)
 
 
 class Settings(BaseSettings):
@@ -292,7 +297,7 @@ class Settings(BaseSettings):
     @property
     def database_shown(self) -> str:
         """The database's URL as people and logs may see it: without a password."""
-        return _PASSWORD.sub(r"\1:***@", self.database_url)
+        return without_passwords(self.database_url)
 
     def __repr__(self) -> str:
         return f"Settings(env={self.env!r}, issuer={self.issuer!r})"
