@@ -69,6 +69,45 @@ def test_an_attempt_asks_in_order_until_one_refuses_and_never_waits(counters):
     assert counters.take_one("b", one, NOW).allowed
 
 
+def test_what_one_attempt_takes_is_one_transaction(counters, monkeypatch):
+    asks, seen, real = [("a", TWO), ("b", TWO)], [], SqliteCounters._run
+
+    def failing(self, statement, values):
+        seen.append(statement.split()[0].lower())
+        if values.get("key") == "b":
+            raise sqlite3.OperationalError("disk I/O error")
+        return real(self, statement, values)
+
+    monkeypatch.setattr(SqliteCounters, "_run", failing)
+    for ask in (counters.take(asks, NOW), counters.reset(["a", "b"])):
+        with pytest.raises(sqlite3.OperationalError):
+            inline(ask)
+    monkeypatch.undo()
+    assert seen == ["begin", "insert", "insert", "begin", "delete", "delete"]
+    assert [taken.remaining for taken in inline(counters.take(asks, NOW))] == [1, 1]
+
+
+@pytest.mark.attack("L-12")
+def test_attempts_of_many_threads_over_two_files_open_race_for_exactly_what_there_is(tmp_path):
+    several, reached = Limit(9, 3600.0), []
+    with (
+        closing(SqliteCounters(tmp_path / "r")) as one,
+        closing(SqliteCounters(tmp_path / "r")) as two,
+    ):
+
+        def work(which: SqliteCounters) -> None:
+            for turn in range(20):
+                asks = [("wide", several), (f"near{turn}", several)]
+                reached.append(inline(which.take(asks, NOW))[0].allowed)
+
+        threads = [threading.Thread(target=work, args=[which]) for which in (one, two) * 4]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert (len(reached), sum(reached)) == (160, 9)
+
+
 def test_no_limit_touches_no_file(counters):
     assert counters.take_one("a", Limit.parse("off"), NOW) == UNLIMITED
     assert not counters._path.exists()

@@ -16,7 +16,7 @@ import math
 import re
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 _UNITS = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _FORM = re.compile(r"([0-9]{1,9}) *\+ *([0-9]{1,9}) */ *(s|min|h|d)")
@@ -37,12 +37,18 @@ class Limit:
         burst: units that may be spent at once; 0 means that there is no limit.
         interval: seconds in which one unit comes back.
 
+    Attributes:
+        step: microseconds in which one unit comes back, rounded to the stricter side.
+        span: microseconds in which an empty bucket recovers its whole burst.
+
     Raises:
         ValueError: a number is out of range.
     """
 
     burst: int
     interval: float
+    step: int = field(init=False, repr=False, compare=False)
+    span: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.burst < 0 or not _FINEST <= self.interval <= _YEAR:
@@ -50,6 +56,9 @@ class Limit:
         if self.burst * self.interval > _YEAR:
             # Beyond this a tat would no longer be exact to the microsecond.
             raise ValueError("a limit must recover its whole burst within a year")
+        step = math.ceil(self.interval * 1_000_000)
+        object.__setattr__(self, "step", step)
+        object.__setattr__(self, "span", self.burst * step)
 
     @classmethod
     def parse(cls, text: str) -> Limit:
@@ -72,16 +81,6 @@ class Limit:
     def off(self) -> bool:
         """Whether there is no limit at all."""
         return not self.burst
-
-    @property
-    def step(self) -> int:
-        """Microseconds in which one unit comes back, rounded to the stricter side."""
-        return math.ceil(self.interval * 1_000_000)
-
-    @property
-    def span(self) -> int:
-        """Microseconds in which an empty bucket recovers its whole burst."""
-        return self.burst * self.step
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,8 @@ import os
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -112,34 +112,53 @@ class SqliteCounters:
 
     async def take(self, asks: Sequence[Ask], now: float) -> list[Taken]:
         """Ask each bucket for one unit, in order until one refuses; never waits."""
-        return in_order(asks, lambda key, limit: self.take_one(key, limit, now))
+        if len(asks) == 1:
+            return [self.take_one(*asks[0], now)]
+        with self._together():
+            return in_order(asks, lambda key, limit: self._take(key, limit, now))
 
     async def reset(self, keys: Sequence[str]) -> None:
         """Fill the buckets up again; never waits."""
-        for key in keys:
-            self.reset_one(key)
+        with self._together():
+            for key in keys:
+                self._run(_RESET, {"key": key})
 
     def take_one(self, key: str, limit: Limit, now: float) -> Taken:
         """Ask the bucket `key` for one unit, atomically among all processes."""
+        with self._lock:
+            return self._take(key, limit, now)
+
+    def _take(self, key: str, limit: Limit, now: float) -> Taken:
         if limit.off:
             return UNLIMITED
         at = ticks(now)
         asked = {"key": key, "now": at, "step": limit.step, "span": limit.span}
-        with self._lock:
-            rows = self._run(_TAKE, asked)
-            if rows:
-                return told(rows[0][0], at, limit, allowed=True)
-            full = at + limit.span
-            rows = self._run(_LOOK, {"key": key})
-            tat = rows[0][0] if rows else full
-            if tat > full:  # the clock has gone back; see rules.rates.gcra
-                self._run(_CLAMP, {"key": key, "full": full})
+        rows = self._run(_TAKE, asked)
+        if rows:
+            return told(rows[0][0], at, limit, allowed=True)
+        full = at + limit.span
+        rows = self._run(_LOOK, {"key": key})
+        tat = rows[0][0] if rows else full
+        if tat > full:  # the clock has gone back; see rules.rates.gcra
+            self._run(_CLAMP, {"key": key, "full": full})
         return told(tat, at, limit, allowed=False)
 
     def reset_one(self, key: str) -> None:
         """Fill the bucket `key` up again."""
         with self._lock:
             self._run(_RESET, {"key": key})
+
+    @contextmanager
+    def _together(self) -> Iterator[None]:
+        """Several statements as one transaction: beginning and ending it costs most of each."""
+        with self._lock:
+            self._run("begin immediate", {})
+            try:
+                yield
+                self._run("commit", {})
+            except BaseException:
+                self._let_go()  # and with it of what was begun
+                raise
 
     def sweep(self, now: float, most: int = 500) -> int:
         """Look at the next `most` buckets and delete those that are full again.
