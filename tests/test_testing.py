@@ -336,6 +336,31 @@ def test_every_preset_can_be_tested(guard, auth_clock) -> None:
         assert stage.client("ada", scopes=["items:read"]).get("/items").status_code == 200
 
 
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"revocations": "required"},
+        {"revocations": "off", "introspection": True, "when_stale": "introspect"},
+        {"introspection": "https://login.example.invalid/introspect"},
+    ],
+    ids=str,
+)
+def test_a_guard_that_follows_its_issuer_asks_nobody_in_a_test(auth_clock, told) -> None:
+    app = FastAPI()
+    guard = Guard(
+        app, issuer=ISSUER, audience=API, client_id="orders", client_secret="gs_x", **told
+    )
+    add_routes(app, guard)
+    insists = {"dependencies": [guard.require(max_stale=0)]}
+    app.add_api_route("/now", lambda: {"ok": True}, **insists)
+    before = guard._logs()
+    with Stage(app, auth_clock) as stage, stage.client("ada", scopes=["items:read"]) as client:
+        assert client.get("/items").status_code == client.get("/now").status_code == 200
+        opaque = {"Authorization": "Bearer op_aque"}
+        assert stage.client().get("/items", headers=opaque).status_code == 401
+    assert guard._logs() == before and not guard._elsewhere._silent
+
+
 def test_one_of_several_issuers_is_chosen(tmp_path, auth_clock) -> None:
     app = FastAPI()
     auth = Auth(app, env="development", database_url=f"sqlite:///{tmp_path}/dev.db")

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import math
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
@@ -632,6 +633,70 @@ def test_two_event_loops_share_one_follower(tmp_path) -> None:
     store.driver.close()
 
 
+def test_a_loop_at_a_standstill_holds_up_no_other(tmp_path) -> None:
+    """A test's own loop, say, while it talks to a client that has one for each session."""
+    store = SqlStore(Sqlite(tmp_path / "w.db"), token_life=600)
+    schema.prepare(store.driver, upgrade=False)
+    feed = Feed(store, Clock())
+    known = Follower(feed, max_stale=60.0)
+    took: list[float] = []
+
+    async def elsewhere() -> None:
+        began = time.monotonic()
+        await revoke(feed)
+        await known.meet(ANEW)
+        assert known.refuse(token())
+        before, feed.hold = len(feed.sent), asyncio.Event()
+        asyncio.get_running_loop().call_later(0.05, feed.hold.set)
+        await asyncio.gather(*(known.meet(ANEW) for _ in range(20)))
+        assert len(feed.sent) - before <= 2, "those who wait share a poll"
+        for _ in range(10):  # and positions that nobody has reached bring about few
+            await known.meet(Asked(position=(1, 10**15)))
+        took.append(time.monotonic() - began)
+        assert len(feed.sent) - before <= 2 + took[0] / following._TURN + 2
+
+    async def standing_still() -> None:
+        await known.start(NOW)
+        thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+        thread.start()
+        thread.join(30)
+
+    asyncio.run(standing_still())
+    assert took, "it went on"
+    known.close()
+    store.driver.close()
+
+
+async def test_an_answer_that_another_loop_was_faster_than_takes_nothing_back(
+    feed, known, caplog
+) -> None:
+    await known.start(NOW)
+    feed.hold = asyncio.Event()
+    slow = asyncio.create_task(known.poll())
+    await asyncio.sleep(0.01)
+    hold, feed.hold = feed.hold, None
+    await revoke(feed)
+    await known.poll()
+    hold.set()
+    await slow
+    assert known.position == 1 and known.refuse(token())
+    assert "went back" not in caplog.text
+
+
+async def test_where_it_does_not_follow_a_poll_that_fails_is_stale(feed, known) -> None:
+    await known.start(NOW)
+    feed.away = True
+
+    async def elsewhere() -> None:
+        with pytest.raises(Stale, match="cut"):
+            await known.meet(ANEW)
+
+    thread = threading.Thread(target=lambda: asyncio.run(elsewhere()))
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+
+
 async def test_settled_is_when_nobody_else_can_accept(feed) -> None:
     known = Follower(feed, max_stale=0.2)
     loop = asyncio.get_running_loop()
@@ -642,3 +707,132 @@ async def test_settled_is_when_nobody_else_can_accept(feed) -> None:
 
 async def test_an_age_of_nothing_is_no_number(known) -> None:
     assert known.fresh_at == -math.inf and known.lasts() == 0.0
+
+
+# --- a log that comes in pages, or is too long ---
+
+
+class Pages:
+    """A feed that tells no more than so many entries at a time."""
+
+    def __init__(self, store: SqlStore, most: int) -> None:
+        self.store = store
+        self.most = most
+        self.asked: list[tuple[int, int]] = []
+        self.fails_at = 0
+
+    async def tail(self, after: int, epoch: int) -> Tail:
+        self.asked.append((after, epoch))
+        if len(self.asked) == self.fails_at:
+            raise Unavailable("the cable is cut")
+        return await self.store.page(after, epoch, self.most)
+
+
+async def test_knowledge_is_fresh_after_the_last_page(feed, clock) -> None:
+    for n in range(10):
+        await revoke(feed, f"j{n}")
+    pages = Pages(feed.store, 3)
+    known = Follower(pages, max_stale=S, now=lambda: NOW, monotonic=clock)
+    pages.fails_at = 3
+    with pytest.raises(Unavailable):
+        await known.poll()
+    assert known.position == 6 and len(known) == 6 and known.lasts() == 0
+    with pytest.raises(Stale, match="never"):
+        known.catch_up(NOW)
+    await known.poll()
+    assert [after for after, _ in pages.asked] == [0, 3, 6, 6, 9], "what was read stays read"
+    known.catch_up(NOW)
+    assert all(known.refuse(token(f"j{n}")) for n in range(10))
+
+
+async def test_each_page_has_its_own_time_and_the_last_one_is_the_proof(feed, clock) -> None:
+    for n in range(4):
+        await revoke(feed, f"j{n}")
+    pages = Pages(feed.store, 1)
+    known = Follower(pages, max_stale=S, now=lambda: NOW, monotonic=clock)
+    page = feed.store.page
+
+    async def slow(*asked: int) -> Tail:
+        found = await page(*asked)
+        clock.time += 1.5
+        return found
+
+    feed.store.page = slow
+    await known.poll()
+    assert known.age() == 1.5
+
+
+async def test_another_epoch_in_the_middle_of_the_pages(feed, clock) -> None:
+    for n in range(6):
+        await revoke(feed, f"j{n}")
+    pages = Pages(feed.store, 2)
+    known = Follower(pages, max_stale=S, now=lambda: NOW, monotonic=clock)
+    page = feed.store.page
+
+    async def restored(*asked: int) -> Tail:
+        if len(pages.asked) == 2:
+            await feed.store.bump_epoch(NOW, end_everything=False)
+        return await page(*asked)
+
+    feed.store.page = restored
+    await known.poll()
+    assert (known.epoch, known.position) == await feed.store.position()
+    assert all(known.refuse(token(f"j{n}")) for n in range(6))
+
+
+async def test_pages_that_lead_nowhere_are_left(feed, clock) -> None:
+    known = Follower(feed, max_stale=S, now=lambda: NOW, monotonic=clock)
+    await revoke(feed)
+    await known.poll()
+    feed.altered = lambda tail: Tail(tail.epoch, tail.seq, (), more=True)
+    async with asyncio.timeout(5):
+        with pytest.raises(Unavailable, match="nowhere"):
+            await known.poll()
+
+
+async def test_what_does_not_fit_is_refused_until_it_does(feed, clock) -> None:
+    time = [NOW]
+    known = Follower(feed, max_stale=S, now=lambda: time[0], monotonic=clock, most=3)
+    for n in range(3):
+        await revoke(feed, f"j{n}")
+    await known.poll()
+    for n in range(3, 6):
+        assert await feed.store.revoke_token(f"j{n}", NOW + 86_400, NOW)
+    clock.time += S + 1
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="more revocations than 3"):
+            await known.poll()
+        with pytest.raises(Stale):
+            known.catch_up(NOW)
+    assert all(known.refuse(token(f"j{n}")) for n in range(3)), "nothing is forgotten for it"
+    time[0] += 600 + GRACE + 120
+    await known.poll()
+    known.catch_up(NOW)
+    assert all(known.refuse(token(f"j{n}")) for n in range(3, 6))
+
+
+async def test_a_poll_that_somebody_waits_for_is_told_from_others(feed, known, clock) -> None:
+    seen = []
+    feed.altered = lambda tail: seen.append(known.urgent) or tail
+    await known.start(NOW)
+    known.wake()
+    async with asyncio.timeout(5):
+        while len(seen) < 2:
+            await asyncio.sleep(0.005)
+    await polled(feed, known)
+    known.wake()
+    async with asyncio.timeout(5):
+        while len(seen) < 4:
+            await asyncio.sleep(0.005)
+    assert seen == [True, False, True, False]
+
+
+async def test_an_answerer_that_knows_less_than_asked_is_not_enough(feed, known, clock) -> None:
+    feed.age = 0.5
+    await known.start(NOW)
+    known.catch_up(NOW)
+    with pytest.raises(Stale, match="not known well enough"):
+        await known.meet(ANEW)
+    await known.meet(Asked(within=0.6))
+    feed.age = 0.0
+    await known.meet(ANEW)

@@ -59,6 +59,34 @@ async def test_an_answer_counts_for_its_own_token_and_no_longer_than_knowledge(i
     assert issuer.asked == ["a", "b", "a"]
 
 
+@pytest.mark.attack("V-11")
+async def test_who_insists_is_answered_anew(issuer, ask) -> None:
+    await ask("a", TOKEN)
+    assert await ask("a", TOKEN, 1.0) and len(issuer.asked) == 1
+    issuer.time += 1.5
+    assert await ask("a", TOKEN, 1.5) and len(issuer.asked) == 1
+    issuer.good = False
+    assert not await ask("a", TOKEN, 1.0)
+    issuer.good = True
+    assert await ask("a", TOKEN, 0.0) and await ask("a", TOKEN, 0.0)
+    assert len(issuer.asked) == 4
+
+
+async def test_a_refusal_counts_briefly_and_pushes_nothing_out(issuer, ask, monkeypatch) -> None:
+    monkeypatch.setattr(introspection, "_MOST_CACHED", 3)
+    assert await ask("good", TOKEN)
+    issuer.good = False
+    for n in range(20):
+        assert not await ask(f"bad{n}", TOKEN)
+    assert not await ask("bad19", TOKEN) and len(issuer.asked) == 21
+    assert await ask("good", TOKEN) and len(issuer.asked) == 21
+    assert len(ask._refused) == 3
+    issuer.time += 1.01
+    issuer.good = True
+    assert await ask("bad19", TOKEN) and len(issuer.asked) == 22
+    assert await ask("bad19", TOKEN) and len(ask._refused) == 2
+
+
 async def test_an_answer_is_as_old_as_its_question(issuer, ask) -> None:
     issuer.hold = asyncio.Event()
     asking = asyncio.create_task(ask("a", TOKEN))

@@ -247,3 +247,80 @@ async def test_only_keys_of_development_is_an_outage(issuer) -> None:
 
 def test_the_numbers_are_what_the_pages_say() -> None:
     assert (jwks.FRESH, jwks.COOL_DOWN) == (300, 30)
+
+
+# --- the issuer's log, where it is followed ---
+
+
+class Log:
+    """As much of a log as keys are told by."""
+
+    def __init__(self) -> None:
+        self.config_changes, self.epoch, self.position = 3, 1, 42
+
+
+@pytest.mark.attack("Z-24")
+async def test_keys_that_changed_are_asked_for_before_the_next_decision(issuer) -> None:
+    keys = remote(issuer)
+    keys.log = log = Log()
+    old = await keys.load(NOW)
+    assert keys.current(NOW) is old and issuer.asked["/jwks"] == 1
+    issuer.keys = [issuer.new_key("k2")]
+    log.config_changes += 1
+    assert keys.current(NOW) is None
+    found = await asyncio.gather(*(keys.load(NOW) for _ in range(20)))
+    assert all(one.knows("k2") and not one.knows("k1") for one in found)
+    assert issuer.asked["/jwks"] == 2 and keys.current(NOW) is found[0]
+
+
+async def test_a_fetch_that_had_begun_before_the_change_does_not_do(issuer) -> None:
+    keys = remote(issuer)
+    keys.log = log = Log()
+    await keys.load(NOW)
+    log.config_changes += 1
+    issuer.hold.clear()
+    early = asyncio.create_task(keys.load(NOW))
+    async with asyncio.timeout(5):
+        while issuer.asked["/jwks"] < 2:
+            await asyncio.sleep(0.005)
+    log.config_changes += 1
+    late = asyncio.create_task(keys.load(NOW))
+    await asyncio.sleep(0.02)
+    issuer.hold.set()
+    await asyncio.gather(early, late)
+    assert issuer.asked["/jwks"] == 3 and keys.current(NOW) is not None
+
+
+@pytest.mark.attack("Z-19")
+async def test_while_changed_keys_cannot_be_had_nobody_is_let_in(issuer) -> None:
+    keys = remote(issuer)
+    keys.log = log = Log()
+    await keys.load(NOW)
+    log.config_changes += 1
+    issuer.status = 500
+    for _ in range(5):
+        with pytest.raises(Busy):
+            await keys.load(NOW)
+        assert keys.current(NOW) is None
+    assert issuer.asked["/jwks"] == 2, "it is not asked in a loop"
+    issuer.status = 200
+    assert (await keys.load(NOW + 1)).knows("k1") and keys.current(NOW + 1) is not None
+
+
+async def test_whoever_answers_has_to_know_of_the_change_too(monkeypatch) -> None:
+    from watchword import fetch
+
+    asked = []
+
+    async def document(url: str, *, headers: object = None) -> dict[str, object]:
+        asked.append(headers)
+        raise fetch.FetchError("no")
+
+    monkeypatch.setattr(fetch, "document", document)
+    keys = RemoteKeys("https://login.example.com", ALGORITHMS, "https://login.example.com/jwks")
+    for log in (None, Log()):
+        keys.log = log
+        with pytest.raises(Busy):
+            await keys.load(NOW)
+        keys._tried_at = float("-inf")
+    assert asked == [None, {"auth-min-seq": "1.42"}]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -125,6 +126,15 @@ def test_our_own_tokens_have_all_that_we_write(name) -> None:
 @pytest.mark.parametrize("rev", [None, "0", 0.0, True, [0]])
 def test_rev_is_a_whole_number(rev) -> None:
     assert refused(rev=rev)
+
+
+def test_elsewhere_rev_is_a_position_only_if_it_is_said_to_be() -> None:
+    lenient = replace(OURS, strict=False)
+    assert judged(claims(rev=7), lenient, NOW).rev is None
+    positioned = replace(lenient, positioned=True)
+    assert judged(claims(rev=7), positioned, NOW).rev == 7
+    for other in (None, "7", 7.0, True):
+        assert judged(claims(rev=other), positioned, NOW).rev is None, "all that is revoked ends it"
 
 
 @pytest.mark.attack("J-21")

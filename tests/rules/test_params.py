@@ -161,3 +161,14 @@ def test_a_token_may_look_like_anything_but_nothing():
     assert params.token_parameter({"token": "\0\ud83d"}) == "\0\ud83d"
     with pytest.raises(InvalidRequest, match="token is missing"):
         params.token_parameter({})
+
+
+def test_what_is_asked_of_the_log():
+    assert params.log_ask({}) == params.LogAsk(0, 0, 0.0, None)
+    asked = {"after": "42", "epoch": "7", "wait": "2.5", "within": "0", "else": "x"}
+    assert params.log_ask(asked) == params.LogAsk(42, 7, 2.5, 0.0)
+    assert params.log_ask({"wait": "3600"}).wait == params.LONGEST_WAIT == 30
+    for name in ("after", "epoch", "wait", "within"):
+        for value in ("-1", "+1", "1e3", "0x1", "nan", "inf", " 1", "1_0", "\u0661", "9" * 19):
+            with pytest.raises(InvalidRequest, match=f"{name} is not a number"):
+                params.log_ask({name: value})

@@ -270,3 +270,16 @@ def trail_of(store):
         return [(row["kind"], row["detail"]) for row in rows]
 
     return lambda: store.driver.read(read())
+
+
+async def test_a_page_is_the_beginning_of_a_tail(store) -> None:
+    assert await store.page(0, 1, 3) == Tail(1, 0, ())
+    await revoke(store, *"abcde")
+    for after, epoch in ((0, 1), (2, 1), (0, 9), (7, 1)):
+        whole = await store.tail(after, epoch)
+        for most in (1, 2, 3, 4, 5, 6):
+            entries, more = list(whole.entries[:most]), len(whole.entries) > most
+            page = await store.page(after, epoch, most)
+            assert (list(page.entries), page.more) == (entries, more)
+            assert page.seq == (entries[-1].seq if more else 5) and page.epoch == 1
+    assert await store.page(5, 1, 3) == Tail(1, 5, ())
