@@ -7,13 +7,19 @@ import base64
 import gzip
 import logging
 import socket
+import ssl
 import threading
 import tracemalloc
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from urllib.parse import unquote_plus
 
 import pytest
 from answering import answering
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from watchword import fetch
 from watchword.crypto.secrets import Secret
@@ -260,3 +266,33 @@ def test_the_environments_proxy_is_asked(monkeypatch) -> None:
     monkeypatch.setenv("NO_PROXY", "inside.example")
     assert fetch._proxy_for("https://login.example.com/x") == "http://proxy.example:3128"
     assert fetch._proxy_for("https://inside.example/x") is None
+
+
+async def test_whoever_cannot_prove_its_name_is_not_asked(line, tmp_path) -> None:
+    """A certificate that nobody vouches for: the secret is not sent."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=9000))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    pem, none = serialization.Encoding.PEM, serialization.NoEncryption()
+    both = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, none) + made.public_bytes(pem)
+    (tmp_path / "both.pem").write_bytes(both)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(tmp_path / "both.pem")
+    seen = []
+
+    async def read(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        seen.append(await reader.read(1000))
+        writer.close()
+
+    server = await asyncio.start_server(read, "127.0.0.1", 0, ssl=tls)
+    url = f"https://localhost:{server.sockets[0].getsockname()[1]}/"
+    with pytest.raises(FetchError, match="(?i)certificate"):
+        await line.get(url, {})
+    server.close()
+    await server.wait_closed()
+    assert not any(seen)

@@ -7,6 +7,7 @@ import logging
 import time
 from typing import Any
 
+import httpx2
 import pytest
 from answering import answering
 from fastapi import FastAPI
@@ -177,6 +178,34 @@ async def test_a_route_may_insist_on_knowledge_of_this_moment(world) -> None:
     seq = await world.server.auth.store.head()
     named = [(b"auth-min-seq", f"1.{seq}".encode())]
     assert await decide(guard, token, headers=named) == "refused"
+
+
+@pytest.mark.attack("Z-09")
+async def test_a_route_says_503_while_nobody_can_tell_and_opens_with_the_next_poll(world) -> None:
+    app = FastAPI()
+    guard = world.guard(app, max_stale=0.4)
+
+    @app.get("/orders", dependencies=[guard.require("items")])
+    async def orders() -> dict[str, bool]:
+        return {"ok": True}
+
+    token = await world.login()
+    headers = {"Authorization": f"Bearer {token}"}
+    transport = httpx2.ASGITransport(app=app)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://orders") as http:
+        assert (await http.get("/orders", headers=headers)).status_code == 200
+        feed = guard._elsewhere._feed
+        right, feed._url = feed._url, feed._url + "/gone"
+        await asyncio.sleep(0.5)
+        for _ in range(3):
+            answer = await http.get("/orders", headers=headers)
+            assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+            assert answer.json()["code"] == "WW-302" and "gone" not in answer.text
+        bad = {"Authorization": "Bearer x.y.z"}
+        assert (await http.get("/orders", headers=bad)).status_code == 401, "that is known"
+        feed._url = right
+        await asyncio.sleep(0.1 + 0.1)
+        assert (await http.get("/orders", headers=headers)).status_code == 200
 
 
 # --- what is promised, and what is not there ---

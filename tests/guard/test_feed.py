@@ -65,7 +65,7 @@ async def test_an_answer_is_a_tail(feed, issuer) -> None:
         0.25,
         more=True,
     )
-    assert issuer.asked == [{"after": "7", "epoch": "1"}]
+    assert issuer.asked == [{"after": "7", "epoch": "1", "within": "0.5"}]
     assert issuer.server.asked[0].headers["accept-encoding"] == "gzip"
 
 

@@ -25,7 +25,7 @@ from watchword.endpoints.answers import NEVER_KEPT
 from watchword.endpoints.token import caller_of
 from watchword.errors import InvalidClient, UnauthorizedClient
 from watchword.exchanges.bench import Bench
-from watchword.guard.freshness import Asked, position_in
+from watchword.guard.freshness import Asked, Stale, position_in
 from watchword.limits import Limit, Limits, ProcessCounters
 from watchword.rules import params
 from watchword.rules.clients import Client
@@ -131,12 +131,13 @@ async def _follower(request: Request, at: Bench) -> Client:
 
 
 async def _known(at: Bench, asked: Asked) -> None:
-    """Know the log here.
+    """Know the log here: as well as asked if that can be done, and how well is told.
 
     Raises:
         Unavailable: this very server cannot tell; who asks it must not believe it could.
     """
-    await at.log.meet(asked)
+    with suppress(Stale):
+        await at.log.meet(asked)
     at.log.catch_up(at.now())
 
 

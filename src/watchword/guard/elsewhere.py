@@ -214,7 +214,7 @@ class Elsewhere:
 
     def _follow_at(self, url: str) -> None:
         assert self._contact.line is not None  # noqa: S101 - without one no log is wanted
-        feed = self._feed = HttpFeed(self._contact.line, url)
+        feed = self._feed = HttpFeed(self._contact.line, url, within=self._bound / 4)
         known = Follower(
             feed, max_stale=self._bound, hints=(feed.listen,), now=self._now, most=MOST
         )

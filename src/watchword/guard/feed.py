@@ -62,11 +62,14 @@ class HttpFeed:
     Args:
         line: to the issuer, as a client that may follow.
         url: its endpoint for revocations.
+        within: seconds that the issuer's own knowledge should be old at most; where its
+            database is across a network it may be older than a guard can do with.
     """
 
-    def __init__(self, line: Line, url: str) -> None:
+    def __init__(self, line: Line, url: str, *, within: float = 0.5) -> None:
         self._line = line
         self._url = url
+        self._within = within
         self.urgent: Callable[[], bool] = _not_urgent  # whether somebody waits for this poll
         self.refused = ""  # why it is of no use to ask again as long as nobody changes something
         self._rung = (0, 0)  # epoch and number that were heard of, by whatever request
@@ -77,9 +80,8 @@ class HttpFeed:
         Raises:
             Unavailable: the issuer did not tell.
         """
-        query: dict[str, object] = {"after": after, "epoch": epoch}
-        if self.urgent():
-            query["within"] = 0
+        within = 0 if self.urgent() else self._within
+        query: dict[str, object] = {"after": after, "epoch": epoch, "within": within}
         tail = await self._asked(query, behind=self._rung > (epoch, after))
         self._rung = max(self._rung, (tail.epoch, tail.seq))
         return tail
