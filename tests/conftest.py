@@ -3,21 +3,25 @@
 Annotations here are objects, not text: FastAPI could not read text that names `auth`.
 """
 
+import gc
 import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
+import behind
 import httpx2
-import psycopg
 import pytest
 from fastapi import FastAPI
 from pg import PostgresServer
+from runs import DATABASE, ON_POSTGRES, ON_VALKEY, REDIS, age, is_left_out, must_be_on_it
 from vk import Valkey
 
 from watchword import AccessToken, Account, Auth
+from watchword.crypto import keys
 from watchword.crypto.secrets import fresh
 from watchword.events import Event
 from watchword.rules.clients import Client
@@ -25,13 +29,49 @@ from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, StoredUser
 from watchword.store import schema, tables
 from watchword.store.databases import driver_of
-from watchword.store.server_counters import limits
 
 ISSUER = "http://localhost:8000"
-# Every test that builds a server runs on another database when this says so.
-DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
 _databases = itertools.count(1)
 SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
+
+
+def pytest_report_header() -> str:
+    return f"servers are built on: {DATABASE}, {REDIS} beside it"
+
+
+def pytest_collection_finish() -> None:
+    """What is there to stay need not be looked through again, at each start of a server too."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Other runs than the first are about what a server is built on, and about nothing else."""
+    left_out = [item for item in items if is_left_out(item)]
+    items[:] = [item for item in items if not is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+
+
+_rsa_keys: list[Any] = []
+_turns = itertools.count()
+RSA_KEYS = 64  # so that no two that meet in one test are the same
+
+
+@pytest.fixture(scope="session", autouse=True)
+def few_rsa_keys() -> Iterator[None]:
+    """Finding an RSA key takes longer than most tests, so those found are used in turn."""
+
+    def in_turn(alg: str, found: Any = keys.new_private_key) -> Any:
+        if not alg.startswith(("RS", "PS")):
+            return found(alg)
+        if len(_rsa_keys) < RSA_KEYS:
+            _rsa_keys.append(found(alg))
+            return _rsa_keys[-1]
+        return _rsa_keys[next(_turns) % RSA_KEYS]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(keys, "new_private_key", in_turn)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +79,7 @@ def postgres() -> Iterator[PostgresServer]:
     """One PostgreSQL for the whole run, started when the first test asks."""
     server = PostgresServer(fsync="off")  # nobody pulls its plug; those who do start their own
     yield server
+    behind.hang_up()
     server.close()
 
 
@@ -52,9 +93,11 @@ def postgres_url(postgres: PostgresServer) -> str:
 def template(postgres: PostgresServer) -> str:
     """A database with the newest schema, to be copied."""
     name = f"template_{os.getpid()}"
-    driver = driver_of(postgres.database(name))
+    url = postgres.database(name)
+    driver = driver_of(url)
     schema.prepare(driver, upgrade=False)
     driver.close()
+    behind.learn(url)
     return name
 
 
@@ -64,7 +107,7 @@ _used: list[str] = []  # databases that may be emptied and used again: quicker t
 @pytest.fixture
 def database_url(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
     """Makes an empty database of the kind that this run is for, and tells where it is."""
-    if DATABASE == "sqlite":
+    if not ON_POSTGRES:
         yield lambda: "sqlite:///:memory:"
         return
     server: PostgresServer = request.getfixturevalue("postgres")
@@ -79,18 +122,14 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[Callable[[], str]]:
 
     yield made
     for url in mine:
-        _empty(url)
-        _used.append(url)
+        behind.empty(url)
+    _used.extend(mine)
 
 
-def _empty(url: str) -> None:
-    names = [table.name for table in tables.metadata.sorted_tables]
-    kept = {tables.rev_head.name, tables.version.name, tables.floor.name}
-    emptied = ", ".join(name for name in [*names, limits.name] if name not in kept)
-    with psycopg.connect(url) as connection:
-        connection.execute("SET lock_timeout = '5s'")
-        connection.execute(f"TRUNCATE {emptied} RESTART IDENTITY")
-        connection.execute(f"UPDATE {tables.rev_head.name} SET epoch = 1, seq = 0")
+@pytest.fixture
+def kept_url(database_url: Callable[[], str], tmp_path: Path) -> str:
+    """An empty database that several servers can open, one after the other or at once."""
+    return database_url() if ON_POSTGRES else f"sqlite:///{tmp_path}/w.db"
 
 
 @pytest.fixture(scope="session")
@@ -109,27 +148,10 @@ def valkey(one_valkey: Valkey) -> Valkey:
     return one_valkey
 
 
-class Row(tuple[Any, ...]):  # noqa: SLOT001 - a tuple with slots cannot have names
-    """A row as SQLite's: by number or by name."""
-
-    names: dict[str, int]
-
-    def __getitem__(self, which: Any) -> Any:
-        return super().__getitem__(self.names[which] if isinstance(which, str) else which)
-
-    def keys(self) -> list[str]:
-        return list(self.names)
-
-
-def _row(cursor: Any) -> Callable[[Any], Row]:
-    names = {column.name: n for n, column in enumerate(cursor.description or ())}
-
-    def made(values: Any) -> Row:
-        row = Row(values)
-        row.names = names
-        return row
-
-    return made
+@pytest.fixture
+def redis_beside(request: pytest.FixtureRequest) -> Valkey | None:
+    """The Valkey of every server that is built, in a run that has one."""
+    return request.getfixturevalue("valkey") if ON_VALKEY else None
 
 
 class Clock:
@@ -137,12 +159,15 @@ class Clock:
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self.time = start
+        self.beside: Valkey | None = None  # whose clock is its own
 
     def __call__(self) -> float:
         return self.time
 
     def tick(self, seconds: float) -> None:
         self.time += seconds
+        if self.beside is not None:
+            age(self.beside, seconds)
 
 
 @dataclass
@@ -244,9 +269,7 @@ class Server:
         """Behind the server's back."""
         if self.auth.driver.is_local:
             return self.auth.driver.connection.execute(sql, values).fetchall()
-        with psycopg.connect(self.auth.driver.conninfo, row_factory=_row) as connection:
-            found = connection.execute(sql.replace("?", "%s"), values)
-            return found.fetchall() if found.description else []
+        return behind.rows(self.auth.driver.conninfo, sql, values)
 
     def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table but the audit trail: what a refusal must leave as it was."""
@@ -267,7 +290,9 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def build(database_url: Callable[[], str]) -> AsyncIterator["Build"]:
+async def build(
+    database_url: Callable[[], str], redis_beside: Valkey | None
+) -> AsyncIterator["Build"]:
     """Builds servers; every keyword is a keyword of `Auth`, but `loaders`: called with app and
     auth before the first route, where an app's user loader stands."""
     made: list[Server] = []
@@ -288,7 +313,12 @@ async def build(database_url: Callable[[], str]) -> AsyncIterator["Build"]:
             "audit_routes": "off",
             **options,
         }
+        if redis_beside is not None:
+            given = {"redis_url": redis_beside.url, "redis_timeout": 5.0} | given
+            if isinstance(clock, Clock):
+                clock.beside = redis_beside
         auth = Auth(app, now=clock, **given)
+        must_be_on_it(auth)
         if loaders is not None:
             loaders(app, auth)
 
@@ -319,9 +349,7 @@ async def build(database_url: Callable[[], str]) -> AsyncIterator["Build"]:
     yield make
     for server in made:
         await server.http.aclose()
-        if server.auth.shared is not None:
-            await server.auth.shared.aclose()
-        server.auth.close()
+        await server.auth.stop()
 
 
 @pytest.fixture

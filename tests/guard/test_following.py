@@ -576,6 +576,29 @@ async def test_who_begins_again_knows_nothing_until_it_has_polled(feed, known) -
     known.catch_up(NOW)
 
 
+async def test_what_fails_because_it_was_told_to_end_is_no_fault(feed, known, caplog) -> None:
+    """Another thread says so, and closes what the poll stands on."""
+    before = asyncio.all_tasks()
+    await known.start(NOW)
+    real, ended = feed.store.tail, asyncio.Event()
+
+    async def tail(after: int, epoch: int) -> Tail:
+        thread = threading.Thread(target=known.close)
+        thread.start()
+        thread.join(10)
+        feed.store.tail = real
+        ended.set()
+        raise Unavailable("pointer is NULL")
+
+    feed.store.tail = tail
+    known.wake()
+    async with asyncio.timeout(10):
+        await ended.wait()
+    await asyncio.sleep(0.01)
+    assert not caplog.records and asyncio.all_tasks() == before
+    await known.meet()  # and nothing that failed stands in the way of who begins again
+
+
 def closed_without_a_word(work) -> None:
     loop = asyncio.new_event_loop()
     loop.run_until_complete(work)

@@ -16,7 +16,7 @@ from watchword.auth.parts import Given, Parts, built, declared
 from watchword.auth.readiness import Readiness
 from watchword.auth.rehearsing import in_memory
 from watchword.auth.revoking import revoke, stands
-from watchword.auth.running import have_first_party, live_with
+from watchword.auth.running import have_first_party, live_with, stop
 from watchword.endpoints import ticket, wellknown
 from watchword.endpoints.hooks import Hook
 from watchword.errors import ConfigError
@@ -218,8 +218,11 @@ class Auth(Guard):
         self.deliveries.stop()
         self.driver.close()
         self._counting.close()
+        if self.shared is not None:
+            self.shared.close()
         self._started, self._decisions.recall = False, None
 
+    stop = stop
     in_memory = in_memory
     revoke = revoke
 

@@ -46,11 +46,18 @@ def live_with(app: FastAPI, auth: Auth) -> None:
             tidying.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await tidying
-            if auth.shared is not None:
-                await auth.shared.aclose()
-            auth.close()
+            await auth.stop()
 
     app.router.lifespan_context = lifespan
+
+
+async def stop(self: Auth) -> None:
+    """As `close`, in order: what goes on beside the requests ends before its connections do."""
+    await self.deliveries.end()
+    await self.revocations.stop()
+    if self.shared is not None:
+        await self.shared.aclose()
+    self.close()
 
 
 async def _tidy_forever(auth: Auth) -> None:

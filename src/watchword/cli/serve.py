@@ -138,7 +138,7 @@ async def _rehearsed(auth: Auth) -> dict[str, Any]:
             "mode": auth.settings.env,
         }
     finally:
-        auth.close()
+        await auth.stop()
         logging.disable(logging.NOTSET)
 
 

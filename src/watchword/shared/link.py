@@ -99,6 +99,13 @@ class Shared:
         while ours := [task for task in self._closing if task.get_loop() is loop]:
             await asyncio.wait(ours)
 
+    def close(self) -> None:
+        """Close every connection soon; a later use opens new ones."""
+        if self._client is not None:
+            with suppress(RuntimeError):  # its event loop is closed, and they with it
+                self._client.loop.call_soon_threadsafe(self._client.retire)
+            self._client = None
+
     def fault(self, error: Exception) -> Fault:
         """What went wrong, in words fit for a log."""
         return Fault(self.address.without_secrets(f"{type(error).__name__}: {error}"))

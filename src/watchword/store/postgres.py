@@ -108,8 +108,6 @@ class Postgres:
                     async for _ in connection.notifies():
                         heard()
             except (psycopg.Error, OSError) as error:
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    return  # told to end, and the connection was closed at the same time
                 log.warning("nobody tells of revocations now: %s", told(error))
             await asyncio.sleep(_PAUSE)
 

@@ -1,0 +1,63 @@
+"""The runs of the suite: what servers are built on, and which tests a run leaves out.
+
+The first run is everything, on SQLite. The others repeat what builds a server, with
+TEST_DATABASE=postgresql, with TEST_REDIS=valkey, and with both.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import pytest
+from vk import Valkey
+
+DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
+REDIS = os.environ.get("TEST_REDIS", "none")
+if DATABASE not in ("sqlite", "postgresql") or REDIS not in ("none", "valkey"):
+    raise pytest.UsageError(
+        f"there is no run on {DATABASE} and {REDIS}: TEST_DATABASE is sqlite or postgresql, "
+        "TEST_REDIS none or valkey"
+    )
+ON_POSTGRES, ON_VALKEY = DATABASE == "postgresql", REDIS == "valkey"
+IS_FIRST = not (ON_POSTGRES or ON_VALKEY)
+
+_BUILDS = frozenset({"build", "database_url", "redis_beside"})
+
+# Counters in Valkey go by its clock, which no test can move. So they are moved instead.
+_AGE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000000 + time[2]
+for _, key in ipairs(redis.call('KEYS', 'watchword:limit:*')) do
+  local held = tonumber(redis.call('GET', key)) - tonumber(ARGV[1])
+  if held <= now then
+    redis.call('DEL', key)
+  else
+    redis.call('SET', key, string.format('%.0f', held), 'PX', math.ceil((held - now) / 1000))
+  end
+end
+"""
+
+
+def is_left_out(item: pytest.Item) -> bool:
+    """Whether this run has nothing to say about a test."""
+    if IS_FIRST:
+        return False
+    if ON_POSTGRES and item.get_closest_marker("sqlite") is not None:
+        return True
+    if ON_VALKEY and item.get_closest_marker("no_redis") is not None:
+        return True
+    return _BUILDS.isdisjoint(getattr(item, "fixturenames", ()))
+
+
+def must_be_on_it(auth: Any) -> None:
+    """A test that claims to be on a server must not pass on something else."""
+    if ON_POSTGRES:
+        assert not auth.driver.is_local, "about SQLite itself? @pytest.mark.sqlite"
+    if ON_VALKEY:
+        assert auth.shared is not None, "about counters elsewhere? @pytest.mark.no_redis"
+
+
+def age(valkey: Valkey, seconds: float) -> None:
+    """Let time pass for the counters in a Valkey."""
+    valkey.do("EVAL", _AGE, 0, round(seconds * 1e6))
