@@ -100,6 +100,23 @@ async def test_a_position_is_where_the_log_is_and_only_grows(server, two) -> Non
     assert positions == [f"1.{head - 1}", f"1.{head}", f"1.{head}"]
 
 
+async def test_the_barrier_waits_for_guards_elsewhere_where_there_may_be_some(build) -> None:
+    server = build(max_stale=0.3)
+    await server.auth.start()
+    await server.add_user("johndoe")
+    if server.auth.revocations.bound:
+        return  # across a network it waits in any case
+    loop = asyncio.get_running_loop()
+    await server.auth.revoke(user="u_johndoe")
+    began = loop.time()
+    await server.auth.revoke(user="u_johndoe", barrier=True)
+    assert loop.time() - began < 0.3, "nobody may follow from elsewhere"
+    await server.add_client("orders", introspects=("https://api.example.com",))
+    began = loop.time()
+    await server.auth.revoke(user="u_johndoe", barrier=True)
+    assert 0.3 <= loop.time() - began < 2
+
+
 async def test_on_one_machine_the_barrier_is_no_wait(server, two) -> None:
     async with asyncio.timeout(1):
         await server.auth.revoke(user="u_johndoe", barrier=True)

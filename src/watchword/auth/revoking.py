@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from watchword.errors import InvalidToken
+from watchword.guard.following import DRIFT
 from watchword.guard.freshness import Asked
 from watchword.rules.access import AccessToken
 from watchword.seams import Account, Unavailable
@@ -64,8 +66,16 @@ async def revoke(
         await self.revocations.meet(_NOW)
         self.revocations.catch_up(self.now())  # sockets and streams here are cut at once
     if barrier:
-        await self.revocations.settled()
+        await _settled(self)
     return f"{epoch}.{seq}"
+
+
+async def _settled(self: Auth) -> None:
+    """Return when no guard accepts what was revoked before this call."""
+    await self.revocations.settled()
+    if not self.revocations.bound and any(one.introspects for one in await self.store.clients()):
+        # Here it is obeyed already, but guards elsewhere may follow as such a client.
+        await asyncio.sleep(self.settings.max_stale * DRIFT)
 
 
 async def _token(self: Auth, token: str | AccessToken | None) -> None:

@@ -35,7 +35,12 @@ def client() -> None:
 @click.option("--public", "kind", flag_value="public", help="Has none: an app on people's devices.")
 @click.option("--scope", "scopes", multiple=True, help="The most it may have; repeatable.")
 @click.option("--resource", "resources", multiple=True, help="An audience of its tokens.")
-@click.option("--introspect", multiple=True, metavar="RESOURCE", help="May look into its tokens.")
+@click.option(
+    "--introspect",
+    multiple=True,
+    metavar="RESOURCE",
+    help="May look into its tokens, and follow revocations.",
+)
 @click.option("--auth-method", type=click.Choice(AUTH_METHODS))
 @click.option("--grant", "grants", multiple=True, type=click.Choice(_GRANTS))
 @click.pass_obj

@@ -31,7 +31,7 @@ _GAP = 0.002  # seconds between two polls, however many hints come
 _FIRST_PAUSE = 0.05  # seconds until a poll that failed is tried again; then twice as many
 _TURN = 0.05  # seconds between two polls that callers can bring about by naming a position
 _TELL_EVERY = 60.0
-_DRIFT = 1.01  # two machines' seconds differ by far less
+DRIFT = 1.01  # two machines' seconds differ by far less
 
 Hints = Callable[[Callable[[], None]], Awaitable[None]]
 
@@ -182,7 +182,7 @@ class Follower(Revocations):
 
         There is no list of guards: those that have not heard of it by then have stopped.
         """
-        await asyncio.sleep(self.bound * _DRIFT)
+        await asyncio.sleep(self.bound * DRIFT)
 
     def wake(self) -> None:
         """There may be news: poll now. From any thread; many calls are as one."""
