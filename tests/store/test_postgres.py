@@ -7,10 +7,12 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
+import psycopg
 import pytest
 from cable import Cable
 from sqlalchemy import text
 
+from watchword.errors import ConfigError
 from watchword.seams import Rotated, Unavailable
 from watchword.store import accounts, schema
 from watchword.store.contract import (
@@ -108,6 +110,42 @@ def _broken_entry():
     yield Take(((HEAD_LOCKED, {}), (text("SELECT 1/0 AS nothing"), {})))
 
 
+@pytest.mark.attack("Z-06")
+async def test_an_entry_that_cannot_be_sent_whole_is_in_the_way_of_no_other(store):
+    grants = [await a_grant(store) for _ in range(4)]
+    client = await store.client(grants[0].client_id)
+    unspeakable = store.add_client(replace(client, id="other", name="nul \0"), NOW)
+    verbs = [store.revoke_grant(new.id, NOW) for new in grants[:3]]
+    outcomes = await asyncio.gather(*verbs, unspeakable, return_exceptions=True)
+    assert outcomes[:3] == [True] * 3
+    assert isinstance(outcomes[3], Unavailable)
+    assert await store.revoke_grant(grants[3].id, NOW)
+    log = await store.tail(0, 1)
+    assert [entry.seq for entry in log.entries] == list(range(1, log.seq + 1))
+
+
+async def test_a_log_that_is_locked_keeps_nobody_waiting_for_the_others(store, postgres_url):
+    grants = [await a_grant(store) for _ in range(8)]
+    with psycopg.connect(postgres_url) as elsewhere:
+        elsewhere.execute("SELECT 1 FROM watchword_rev_head FOR UPDATE")
+        began = time.monotonic()
+        verbs = [store.revoke_grant(new.id, NOW) for new in grants]
+        outcomes = await asyncio.gather(*verbs, return_exceptions=True)
+        assert all(isinstance(one, Unavailable) for one in outcomes)
+        assert time.monotonic() - began < 4  # seconds; a patience of one
+
+
+async def test_what_is_committed_is_acknowledged_though_nobody_here_hears_of_it(store):
+    async def failing():
+        raise RuntimeError("nobody")
+
+    new, other = await a_grant(store), await a_grant(store)
+    store.driver.committed = failing
+    async with asyncio.timeout(5):
+        verbs = store.revoke_grant(new.id, NOW), store.revoke_grant(other.id, NOW)
+        assert await asyncio.gather(*verbs) == [True, True]
+
+
 async def test_a_server_that_came_back_is_spoken_to_again(store, cable):
     new = await a_grant(store)
     cable.cut()
@@ -196,8 +234,26 @@ async def test_a_verb_that_raises_leaves_nothing(store):
         ("postgresql://u@h/d", "postgresql://u@h/d", False),
         ("postgresql://u@h/d?pgbouncer=true&sslmode=require", "postgresql://u@h/d?sslmode=require", True),
         ("postgresql://u@h/d?pgbouncer=false", "postgresql://u@h/d", False),
+        ("postgresql:///d?host=/run/pg&pgbouncer=true", "postgresql:///d?host=/run/pg", True),
+        ("postgresql://h/d?options=-c%20a.b%3D1", "postgresql://h/d?options=-c%20a.b%3D1", False),
+        ("postgresql://u:a#b@h/d?pgbouncer=true", "postgresql://u:a#b@h/d", True),
     ],
 )  # fmt: skip
 def test_what_is_ours_in_the_url_is_taken_out(url, kept, pooled):
     driver = Postgres(url)
     assert (driver.conninfo, driver.pooled) == (kept, pooled)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u:se%cret@h/d",
+        "postgresql://u:se cret@h/d",
+        "postgresql://u:secret@[::1/d",
+    ],
+)
+def test_a_url_that_cannot_be_read_is_told_of_without_its_password(url):
+    with pytest.raises(ConfigError, match="DATABASE_URL cannot be read") as raised:
+        Postgres(url)
+    assert "cret" not in str(raised.value)
+    assert raised.value.__cause__ is None

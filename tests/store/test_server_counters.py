@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+import psycopg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
@@ -94,3 +95,26 @@ async def test_a_server_that_is_gone_is_a_fault(driver, counters):
     gone = ServerCounters(Postgres("postgresql://postgres@127.0.0.1:9/nothing"))
     with pytest.raises(FAULTS):
         await gone.take([("k", FIVE)], NOW)
+
+
+async def test_forgiving_locks_in_the_order_of_an_attempt(counters, postgres_url):
+    await counters.take([("second", FIVE), ("first", FIVE)], NOW)
+    attempt = await psycopg.AsyncConnection.connect(postgres_url)
+    async with attempt:
+        await attempt.execute("SELECT 1 FROM watchword_limits WHERE k = 'first' FOR UPDATE")
+        forgiving = asyncio.create_task(counters.reset(["first", "second"]))
+        await asyncio.sleep(0.3)
+        await attempt.execute("SET lock_timeout = '500ms'")
+        await attempt.execute("SELECT 1 FROM watchword_limits WHERE k = 'second' FOR UPDATE")
+        assert not forgiving.done()
+    await forgiving
+
+
+async def test_sweeping_waits_for_no_attempt(counters, postgres_url):
+    await counters.take([("held", FIVE), ("other", FIVE)], NOW)
+    attempt = await psycopg.AsyncConnection.connect(postgres_url)
+    async with attempt:
+        await attempt.execute("SELECT 1 FROM watchword_limits WHERE k = 'held' FOR UPDATE")
+        async with asyncio.timeout(3):
+            assert await counters.sweep(NOW + 3600) == 1
+    assert await counters.sweep(NOW + 3600) == 1

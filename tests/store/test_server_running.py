@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import bindparam, select
 
-from watchword.store import tables
+from watchword.seams import Unavailable
+from watchword.store import schema, tables
 from watchword.store.postgres import Postgres
 from watchword.store.server_running import Statements
 from watchword.store.verbs import Take, insert_into
@@ -25,8 +26,9 @@ def test_statements_are_compiled_once_with_parameters_in_order():
 
 
 @pytest.fixture
-def driver(template, postgres):
-    made = Postgres(postgres.database("running", template=template))
+def driver(postgres_url):
+    made = Postgres(postgres_url)
+    schema.prepare(made, upgrade=False)
     yield made
     made.close()
 
@@ -43,3 +45,20 @@ async def test_a_take_is_sent_its_rows_and_one_that_fails_leaves_nothing(driver)
     with pytest.raises(Exception, match="unique"):
         await driver.write(added({**row, "id": b"2"}, row))
     assert await driver.write(added({**row, "id": b"3"})) == [b"1", b"3"]
+
+
+@pytest.mark.parametrize("wrong", ["nul\0", "lone \ud800"], ids=["nul", "lone"])
+async def test_a_take_that_cannot_be_sent_to_its_end_leaves_nothing(driver, wrong):
+    row = {"kind": "k", "id": b"1", "payload": "p", "expires_at": 1.0}
+    add = insert_into(_o, "kind", "id", "payload", "expires_at")
+
+    def added():
+        yield Take(((add, row), (add, {**row, "id": b"2", "payload": wrong})))
+
+    with pytest.raises((Unavailable, UnicodeEncodeError)):
+        await driver.write(added())
+    assert await driver.read(_all_of("k")) == []
+
+
+def _all_of(kind):
+    return (yield _ALL, {"kind": kind})

@@ -7,14 +7,14 @@ the log until it has been committed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
-from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
+from watchword.errors import ConfigError
 from watchword.seams import Unavailable
 from watchword.store.connections import Connection, Connections, told
 from watchword.store.server_running import Rows, run, together, transacted
@@ -194,7 +194,7 @@ class _Loop:
                 first = self.switched(connection, durable=True)
                 answers = await together(connection, asks, before=first, after=(_ANNOUNCE,))
         except BaseException as error:  # noqa: BLE001 - every caller must hear of it
-            if len(batch) > 1 and isinstance(error.__cause__, psycopg.Error):
+            if len(batch) > 1 and _is_of_one(error):
                 for one in batch:  # what is wrong with one must not refuse the others
                     await self._committogether((one,))
                 return
@@ -202,19 +202,57 @@ class _Loop:
                 if not future.done():
                     future.set_exception(error)
             return
-        if self._driver.committed is not None:
-            with contextlib.suppress(Unavailable):  # who cannot hear of it lets nobody in
-                await self._driver.committed()
-        for take, future in batch:
-            mine, answers = answers[: len(take)], answers[len(take) :]
-            if not future.done():  # otherwise the caller has gone
-                future.set_result(mine)
+        try:
+            await self._told_here()
+        finally:  # what is committed is acknowledged, whatever else goes wrong
+            for take, future in batch:
+                mine, answers = answers[: len(take)], answers[len(take) :]
+                if not future.done():  # otherwise the caller has gone
+                    future.set_result(mine)
+
+    async def _told_here(self) -> None:
+        if self._driver.committed is None:
+            return
+        try:
+            await self._driver.committed()
+        except Unavailable:
+            pass  # who cannot hear of it lets nobody in
+        except Exception:
+            log.exception("guards of this process hear of revocations at their next poll")
+
+
+def _is_of_one(error: BaseException) -> bool:
+    """Whether one of several was refused for what it says, so that the others may succeed.
+
+    A server that is gone, busy or told to end refuses all: trying each alone would only
+    have the last wait as often as there are others.
+    """
+    cause = error.__cause__ if isinstance(error, Unavailable) else error
+    if isinstance(cause, psycopg.OperationalError):
+        return (cause.sqlstate or "").startswith("40")  # a deadlock: another has got its way
+    return isinstance(cause, Exception)
 
 
 def _without_ours(url: str) -> tuple[str, bool]:
-    """The URL as libpq knows it, and whether PgBouncer stands in front."""
-    parts = urlsplit(url)
-    query = parse_qsl(parts.query, keep_blank_values=True)
-    pooled = any(name == "pgbouncer" and value != "false" for name, value in query)
-    kept = urlencode([(name, value) for name, value in query if name != "pgbouncer"])
-    return urlunsplit(parts._replace(query=kept)), pooled
+    """The URL as libpq knows it, and whether PgBouncer stands in front.
+
+    The rest stays as it was written: libpq reads a query otherwise than forms are read, and
+    takes a URL without a host for one of the socket's.
+
+    Raises:
+        ConfigError: libpq cannot read it.
+    """
+    before, _, query = url.partition("?")
+    words = [word for word in query.split("&") if word]
+    ours = [word for word in words if word.partition("=")[0] == "pgbouncer"]
+    kept = "&".join(word for word in words if word not in ours)
+    conninfo = f"{before}?{kept}" if kept else before
+    try:
+        conninfo_to_dict(conninfo)
+    except psycopg.Error:
+        raise ConfigError(  # without libpq's own words: they quote the password
+            "DATABASE_URL cannot be read.",
+            why="libpq does not know it as postgresql://user:password@host:port/name",
+            fix="write what is special in a password in percent, as %40 for @ and %25 for %",
+        ) from None
+    return conninfo, any(word.partition("=")[2] != "false" for word in ours)

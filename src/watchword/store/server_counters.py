@@ -51,10 +51,13 @@ _LOWER = (
     .where(limits.c.k == bindparam("key", type_=Text), limits.c.tat > bindparam("full"))
     .values(tat=bindparam("full"))
 )
-_RESET = delete(limits).where(
-    limits.c.k == func.any(bindparam("keys", type_=postgresql.ARRAY(Text)))
+_RESET = delete(limits).where(limits.c.k == bindparam("key", type_=Text))
+_FULL_AGAIN = (
+    select(limits.c.k)
+    .where(limits.c.tat < _now)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)  # waits for no attempt, which may hold what it wants
 )
-_FULL_AGAIN = select(limits.c.k).where(limits.c.tat < _now).limit(bindparam("most"))
 _SWEEP = (
     delete(limits).where(limits.c.k.in_(_FULL_AGAIN), limits.c.tat < _now).returning(limits.c.k)
 )
@@ -84,8 +87,9 @@ class ServerCounters:
         return answers
 
     async def reset(self, keys: Sequence[str]) -> None:
-        """Fill the buckets up again."""
-        await self._driver.write(_once(_RESET, {"keys": list(keys)}), durable=False)
+        """Fill the buckets up again, in the order in which an attempt takes them: else the two
+        could wait for each other."""  # noqa: D205, D209
+        await self._driver.write(_reset(keys), durable=False)
 
     async def sweep(self, now: float, most: int = 500) -> int:
         """Delete up to `most` buckets that are full again; returns how many went."""
@@ -97,6 +101,10 @@ def _once(statement: Executable, values: dict[str, Any]) -> Verb[Sequence[Row]]:
     (rows,) = yield Take(((statement, values),))
     found: Sequence[Row] = rows
     return found
+
+
+def _reset(keys: Sequence[str]) -> Verb[None]:
+    yield Take((_RESET, {"key": key}) for key in keys)
 
 
 def _taken(asks: Sequence[Ask], at: int) -> Verb[list[Taken]]:

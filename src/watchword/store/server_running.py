@@ -91,13 +91,19 @@ async def together(
         return [await _stepped(connection, asks[0])]
     cursors = []
     async with connection.pipeline():
-        for text in before:
-            await connection.execute(text)
-        for ask in asks:
-            text, values = statements(ask)
-            cursor = AsyncRawCursor(connection)
-            await cursor.execute(text, values, binary=True)
-            cursors.append(cursor)
-        for text in after:
-            await connection.execute(text)
+        try:
+            for text in before:
+                await connection.execute(text)
+            for ask in asks:
+                text, values = statements(ask)
+                cursor = AsyncRawCursor(connection)
+                await cursor.execute(text, values, binary=True)
+                cursors.append(cursor)
+            for text in after:
+                await connection.execute(text)
+        except BaseException:
+            # Leaving the pipeline has the server commit what it was sent until now: half of
+            # an entry in the revocation log would be in the way of every later one.
+            connection.pgconn.finish()
+            raise
     return [await cursor.fetchall() if cursor.description else [] for cursor in cursors]
