@@ -13,8 +13,8 @@ from cable import Cable
 from sqlalchemy import text
 
 from watchword.errors import ConfigError
-from watchword.seams import Rotated, Unavailable
-from watchword.store import accounts, schema
+from watchword.seams import Refused, Rotated, Unavailable
+from watchword.store import accounts, grants, schema
 from watchword.store.contract import (
     NOW,
     StoreContract,
@@ -214,6 +214,22 @@ async def test_an_announcement_is_heard(store):
     listening.cancel()
     with pytest.raises(asyncio.CancelledError):
         await listening
+
+
+async def test_nothing_heals_a_grant_whose_owner_was_signed_out_meanwhile(store):
+    new = await a_grant(store)
+    ahead = grants.rotate(token_of(new, 5), NOW, 600, window=30, idle=600, durable=True)
+
+    def alone(take):
+        return (yield take)
+
+    step = next(ahead)
+    for _ in range(2):  # nothing to rotate; the grant as it was looked at
+        step = ahead.send(await store.driver.write(alone(step)))
+    assert await store.revoke_user(new.user_id, NOW)
+    with pytest.raises(StopIteration) as end:
+        ahead.send(await store.driver.write(alone(step)))
+    assert isinstance(end.value.value, Refused)
 
 
 async def test_a_verb_that_raises_leaves_nothing(store):

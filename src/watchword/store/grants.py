@@ -93,6 +93,7 @@ _HEAL = (
         _g.c.id == bindparam("grant_id"),
         _g.c.generation < bindparam("presented"),
         _g.c.revoked_seq.is_(None),
+        _OWNER_LIVES,  # a token minted by the number told here would survive a logout before it
     )
     .values(
         generation=bindparam("presented") + 1,
