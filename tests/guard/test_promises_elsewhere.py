@@ -90,7 +90,7 @@ asyncio.run(main())
 class Land:
     """An issuer, what lies before it, and tokens that it made."""
 
-    def __init__(self, directory: Any) -> None:
+    def __init__(self, directory: Any, database: str = "") -> None:
         self.directory = directory
         self.port = free_port()
         self.cable = Cable(self.port)
@@ -98,7 +98,7 @@ class Land:
         self.options = {
             "env": "development", "issuer": self.issuer, "resource": API,
             "secret": "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A", "audit_routes": "off",
-            "database_url": f"sqlite:///{directory}/w.db",
+            "database_url": database or f"sqlite:///{directory}/w.db",
         }  # fmt: skip
         (directory / "options.json").write_text(json.dumps(self.options))
         (directory / "issuing.py").write_text(APP)
@@ -205,6 +205,16 @@ async def land(tmp_path):
     await made.close()
 
 
+@pytest.fixture
+async def land_by_the_sea(tmp_path, postgres_url):
+    """The issuer's own knowledge comes over a network."""
+    made = Land(tmp_path, postgres_url)
+    await made.prepare()
+    yield made
+    await made.auth.stop()
+    await made.close()
+
+
 async def ready(guards: list[Any]) -> None:
     for guard in guards:
         assert await hear(guard) == "ready"
@@ -242,6 +252,23 @@ async def test_what_is_revoked_is_refused_within_the_bound(land, delay) -> None:
     if not delay:
         quick = [r["accepted"][n] - at for r in reports for n, at in land.ended.items()]
         assert statistics.median(quick) < 0.1, "a poll alone would come after an eighth of S"
+
+
+@pytest.mark.attack("V-04", "Z-09")
+async def test_what_the_issuer_did_not_know_itself_is_counted(land_by_the_sea) -> None:
+    """Two workers over PostgreSQL, each of which follows the log by itself."""
+    land = land_by_the_sea
+    with land.guards() as guards:
+        await ready(guards)
+        for n in range(1, TOKENS):
+            await land.end(n)
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(1.5 * S)
+        reports = await reports_of(guards)
+    land.judged(reports, "an issuer over PostgreSQL")
+    for report in reports:
+        assert all(report["refused"][1:]) and outcomes(report)[-1] == "accepted"
+        assert "503" not in outcomes(report)[outcomes(report).index("accepted") :]
 
 
 @pytest.mark.attack("Z-15")
