@@ -11,6 +11,11 @@ what they show is compared: `...` stands for anything. Comments in the page say 
     <!-- exit: 1 -->                         the next block's last command ends so
     <!-- not run: why -->                    the next block is shown only
     <!-- diff: a b -->                       made by scripts/manual.py and checked there
+
+Pages under docs/operate need servers; tests/test_operate.py has them and reads these too:
+
+    <!-- needs: postgres db.example.com:5432 -->      it answers there
+    <!-- listens: pool.example.com:6432 -->           the next block's last command serves there
 """
 
 from __future__ import annotations
@@ -32,11 +37,14 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
-SHOWN_ONLY = {"sh", "text", "json", "js", "http", "toml", "ini", "nginx", "yaml", "dockerfile"}
+SHOWN_ONLY = {
+    "sh", "sql", "text", "json", "js", "http", "toml", "ini", "nginx", "yaml", "dockerfile",
+}  # fmt: skip
 SERVERS = re.compile(r"watchword (?:dev|serve)\b|uvicorn\b")
 PATIENCE = 60.0  # seconds until a server must have started, on a machine that is busy
 
-_COMMENT = re.compile(r"<!-- (start|is|copy|file|exit|not run|diff): (.*?) -->")
+_COMMENT = re.compile(r"<!-- (start|is|copy|needs|file|exit|listens|not run|diff): (.*?) -->")
+_BY_ITSELF = ("start", "is", "copy", "needs")
 
 
 @dataclass
@@ -53,7 +61,7 @@ def elements(page: str) -> Iterator[Block]:
     lines = iter(enumerate(page.splitlines(keepends=True), 1))
     for number, line in lines:
         if found := _COMMENT.fullmatch(line.strip()):
-            if found[1] in ("start", "is", "copy"):
+            if found[1] in _BY_ITSELF:
                 yield Block(number, found[1], found[2], {})
             else:
                 said[found[1]] = found[2]
@@ -294,10 +302,12 @@ def patched(text: str, diff: str) -> str:
 
 
 ELSEWHERE = {"test-your-app.md"}  # tests/test_testing.py runs it, inside pytest as it must be
+OPERATE = ROOT / "docs" / "operate"  # tests/test_operate.py runs them, on real servers
 RUNNABLE = [
     page
     for page in PAGES
     if page.name not in ELSEWHERE
+    and page.parent != OPERATE
     and any(
         block.language in ("python", "console", "diff") or "file" in block.said
         for block in elements(page.read_text())
@@ -325,7 +335,7 @@ def test_a_page_is_true(page: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_block_names_its_language(page: Path) -> None:
-    known = {"python", "console", "diff", "start", "is", "copy", *SHOWN_ONLY}
+    known = {"python", "console", "diff", *_BY_ITSELF, *SHOWN_ONLY}
     for block in elements(page.read_text()):
         assert block.language in known, f"line {block.line}: {block.language!r}"
 

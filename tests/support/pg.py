@@ -23,14 +23,22 @@ assert _WHEEL.origin is not None
 PACKAGE = Path(_WHEEL.origin).parent
 
 
+def of_the_system() -> int | None:
+    """A version that is installed beside the wheel's; unlike those it speaks TLS."""
+    found = [int(path.parent.name) for path in Path("/usr/lib/postgresql").glob("*/bin")]
+    return max((version for version in found if version >= 15), default=None)
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
 
 
-def _binaries(version: int) -> Path:
-    """Where the programs are, in a place that the server's own user can read."""
+def installed(version: int) -> Path:
+    """Where its programs are, in a place that the server's own user can read."""
+    if (system := Path(f"/usr/lib/postgresql/{version}/bin")).exists():
+        return system
     install = PACKAGE / ("pginstall" if version == 16 else f"pginstall{version}")
     if os.geteuid() != 0 or all(p.stat().st_mode & 0o001 for p in install.parents):
         return install / "bin"
@@ -47,11 +55,11 @@ class PostgresServer:
 
     Args:
         options: settings of postgresql.conf.
-        version: 16 or 18, what the wheel has.
+        version: 16 or 18, what the wheel has, or one that the system has.
     """
 
     def __init__(self, *, version: int = 16, **options: str) -> None:
-        self.bin = _binaries(version)
+        self.bin = installed(version)
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="wpg-"))
         self._as: dict[str, object] = {}
@@ -59,7 +67,7 @@ class PostgresServer:
             nobody = pwd.getpwnam("nobody")
             os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
             self._as = {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
-        self._options = {
+        self.options = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": str(self.directory),
             "max_connections": "200",
@@ -81,7 +89,7 @@ class PostgresServer:
         """Start, and return when it answers."""
         words = [str(self.bin / "postgres"), "-D", str(self.directory / "data")]
         words += ["-p", str(self.port)]
-        for name, value in self._options.items():
+        for name, value in self.options.items():
             words += ["-c", f"{name}={value}"]
         self.process = subprocess.Popen(
             words, cwd="/", stdout=self._log, stderr=self._log, **self._as
@@ -107,6 +115,11 @@ class PostgresServer:
         with psycopg.connect(self.url("postgres"), autocommit=True) as connection:
             connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
         return self.url(name)
+
+    def dump(self, url: str) -> bytes:
+        """A database as `pg_dump` writes it for a backup."""
+        words = [str(self.bin / "pg_dump"), "--inserts", url]
+        return subprocess.run(words, check=True, capture_output=True).stdout
 
     def kill(self) -> None:
         """As a power cut, but that what the kernel holds stays."""

@@ -9,7 +9,7 @@ import click
 from watchword.cli.command import Command
 from watchword.cli.output import Failure, Output, confirm, facts
 from watchword.errors import ConfigError
-from watchword.settings.fields import without_passwords
+from watchword.settings.kinds import without_passwords
 
 
 @click.command(cls=Command)

@@ -16,7 +16,7 @@ from watchword.cli.command import Command
 from watchword.cli.output import Output, facts
 from watchword.errors import ConfigError
 from watchword.settings import Settings
-from watchword.settings.fields import without_passwords
+from watchword.settings.kinds import without_passwords
 
 _PACKAGES = (
     "watchword", "fastapi", "starlette", "pydantic", "uvicorn", "uvloop", "httptools",

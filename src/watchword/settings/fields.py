@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Literal
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from watchword.rules.revoking import LONGEST_LIFE
-from watchword.settings.kinds import Seconds, Words, option
+from watchword.settings.kinds import Seconds, Words, option, without_passwords
 from watchword.settings.sources import PREFIX, DotEnv, NamedFiles, Toml
-
-_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]*(?=@)|((?<=[?&])(?:ssl)?password=)[^&\s]*")
-
-
-def without_passwords(url: str) -> str:
-    """A database's URL as people and logs may see it."""
-    return _PASSWORD.sub(r"\1\2***", url)
 
 
 class Settings(BaseSettings):

@@ -10,6 +10,7 @@ from pydantic_settings import NoDecode
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*([smhd]?)")
+_PASSWORD = re.compile(r"(://[^/@:\s]*:)[^/@\s]*(?=@)|((?<=[?&])(?:ssl)?password=)[^&\s]*")
 
 
 def seconds(value: object) -> object:
@@ -37,3 +38,8 @@ Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 def option(default: Any, why: str, *, group: str, **bounds: Any) -> Any:
     """A setting: its default, its reason (the manual is made of these), its group."""
     return Field(default, description=why, json_schema_extra={"group": group}, **bounds)
+
+
+def without_passwords(url: str) -> str:
+    """A database's URL as people and logs may see it."""
+    return _PASSWORD.sub(r"\1\2***", url)

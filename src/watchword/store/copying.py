@@ -98,7 +98,9 @@ def _engine(url: str) -> Engine:
         import psycopg  # noqa: PLC0415 - `driver_of` has said so where it is missing
 
         return create_engine(
-            "postgresql+psycopg://", creator=lambda: psycopg.connect(conninfo), poolclass=NullPool
+            "postgresql+psycopg://",
+            creator=lambda: psycopg.connect(conninfo, prepare_threshold=None),
+            poolclass=NullPool,
         )
     if driver.in_memory:
         raise ConfigError("A database in memory cannot be copied.", fix="name a file")

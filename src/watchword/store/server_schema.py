@@ -94,7 +94,8 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
     """
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: psycopg.connect(driver.conninfo, connect_timeout=5),
+        # Nothing is prepared: behind PgBouncer it would be left to whoever comes next.
+        creator=lambda: psycopg.connect(driver.conninfo, connect_timeout=5, prepare_threshold=None),
         poolclass=NullPool,
     )
 
