@@ -133,6 +133,9 @@ async def test_a_log_that_is_locked_keeps_nobody_waiting_for_the_others(store, p
         outcomes = await asyncio.gather(*verbs, return_exceptions=True)
         assert all(isinstance(one, Unavailable) for one in outcomes)
         assert time.monotonic() - began < 4  # seconds; a patience of one
+        left = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        waiting = elsewhere.execute(f"{left} AND wait_event_type = 'Lock'").fetchone()
+        assert waiting == (0,)  # nothing that commits later what was refused
 
 
 async def test_what_is_committed_is_acknowledged_though_nobody_here_hears_of_it(store):

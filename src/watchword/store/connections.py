@@ -27,6 +27,7 @@ class Connection(psycopg.AsyncConnection[dict[str, object]]):
 
 
 _MOST_PREPARED = 300  # all there are, so that none is ever prepared twice
+_SOONER = 0.8  # of the patience, after which the server itself gives up waiting for a lock
 # A server that is gone without a word is noticed in seconds, not in the kernel's hours.
 _WATCHED = {
     "connect_timeout": 5,
@@ -111,6 +112,14 @@ class Connections:
         )
         made.prepared_max = _MOST_PREPARED
         self._all.add(made)
+        if self._prepares:  # a session of our own, where a setting stays with us
+            # A server does not notice that who waits for a lock has gone: it would wait on, one
+            # process for each try, and commit at last what was refused long ago.
+            timer = asyncio.get_running_loop().call_later(self._patience, _Late(made))
+            try:
+                await made.execute(f"SET lock_timeout = {int(_SOONER * self._patience * 1000)}")
+            finally:
+                timer.cancel()
         return made
 
     def close(self) -> None:
