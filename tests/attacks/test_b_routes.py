@@ -15,7 +15,7 @@ from watchword import Account, Auth
 from watchword.crypto import jose
 from watchword.endpoints.routing import Endpoints
 from watchword.errors import ConfigError
-from watchword.guard import audit, decisions, verifier
+from watchword.guard import audit, decisions, tickets, verifier
 from watchword.guard.revocations import Revocations
 from watchword.limits import Limits
 from watchword.rules.needs import Need
@@ -31,6 +31,9 @@ MATRIX: dict[str, tuple[int, int, int, int]] = {
     "POST /auth/revoke": FORM,
     "POST /auth/introspect": FORM,
     "GET /auth/revocations": SECRET,
+    "POST /auth/ticket": (401, 200, 200, 200),  # for the token that asks
+    "GET /auth/health/live": OPEN,
+    "GET /auth/health/ready": OPEN,
     "POST /token": FORM,
     "POST /revoke": FORM,
     "POST /introspect": FORM,
@@ -277,7 +280,7 @@ def _broken_now(*_: object, **__: object) -> Any:
 
 
 FAULTS = {
-    "finding the token": (decisions, "token_of", _broken_now),
+    "finding the token": (tickets, "token_of", _broken_now),
     "remembering it": (decisions.Decisions, "token_of", _broken),
     "verifying it": (decisions.Decisions, "still_good", _broken),
     "being ready": (decisions.Decisions, "ready", _broken),
@@ -292,7 +295,10 @@ FAULTS = {
 @pytest.mark.parametrize("where", FAULTS)
 async def test_a_fault_refuses_and_never_serves(house, monkeypatch, where) -> None:
     _, person, narrow, job = await everybody(house)
-    monkeypatch.setattr(*FAULTS[where])
+    place, name, fault = FAULTS[where]
+    if place is Revocations:
+        place = type(house.auth.revocations)  # across a network another one
+    monkeypatch.setattr(place, name, fault)
     for token in (person, narrow, job):
         for name in ("GET /guarded", "GET /v1/things/1", "POST /v1/things/1", "GET /sub/report"):
             with pytest.raises(ZeroDivisionError):  # the server above makes a plain 500 of it
