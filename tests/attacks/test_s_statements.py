@@ -20,8 +20,16 @@ def _said(node: ast.AST) -> str:
     return node.attr if isinstance(node, ast.Attribute) else getattr(node, "id", "")
 
 
-# The pieces that no parameter can be: a table of ours, a level of ours.
-GLUED = {"f'SELECT version_num FROM {tables.version.name}'", "f'PRAGMA synchronous={level}'"}
+# The pieces that no parameter can be: tables and columns of ours, a level or a number of ours.
+GLUED = {
+    "f'SELECT version_num FROM {tables.version.name}'",
+    "f'SELECT serves_from FROM {tables.floor.name}'",
+    "f'SELECT {column} FROM {table.name}'",
+    "f'PRAGMA synchronous={level}'",
+    "f'LISTEN {CHANNEL}'",
+    "f'LOCK TABLE {names} IN SHARE MODE'",
+    "f'SET lock_timeout = {int(_SOONER * self._patience * 1000)}'",
+}
 
 
 @pytest.mark.attack("S-01")

@@ -18,8 +18,14 @@ def test_a_token_is_named_by_all_it_belongs_to() -> None:
     token = AccessToken("u", "c", NONE, "i", (), 0, {}, jti="j", fid="f")
     assert names(token) == tuple(
         (kind, key8(kind, name))
-        for kind, name in (("user", "u"), ("client", "c"), ("grant", "f"), ("jti", "j"))
+        for kind, name in (
+            ("all", ""),
+            ("user", "u"),
+            ("client", "c"),
+            ("grant", "f"),
+            ("jti", "j"),
+        )
     )
     bare = AccessToken("u", "c", NONE, "i", (), 0, {})
-    assert [kind for kind, _ in names(bare)] == ["user", "client"]
+    assert [kind for kind, _ in names(bare)] == ["all", "user", "client"]
     assert {kind for kind, _ in names(token)} == {*BY_POSITION, *OUTRIGHT}
