@@ -260,7 +260,17 @@ async def test_a_verb_that_raises_leaves_nothing(store):
 )  # fmt: skip
 def test_what_is_ours_in_the_url_is_taken_out(url, kept, pooled):
     driver = Postgres(url)
-    assert (driver.conninfo, driver.pooled) == (kept, pooled)
+    kept += "&" if "?" in kept else "?"
+    assert (driver.conninfo, driver.pooled) == (f"{kept}target_session_attrs=primary", pooled)
+
+
+@pytest.mark.attack("Z-09")
+@pytest.mark.parametrize("wanted", ["any", "standby", "prefer-standby", "read-only"])
+def test_a_url_that_may_lead_to_a_standby_is_refused(wanted):
+    with pytest.raises(ConfigError, match="standby"):
+        Postgres(f"postgresql://u@a:1,b:2/d?target_session_attrs={wanted}")
+    mine = "postgresql://u@a:1,b:2/d?target_session_attrs=read-write"
+    assert Postgres(mine).conninfo == mine
 
 
 @pytest.mark.parametrize(

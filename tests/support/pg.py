@@ -56,9 +56,18 @@ class PostgresServer:
     Args:
         options: settings of postgresql.conf.
         version: 16 or 18, what the wheel has, or one that the system has.
+        follows: the server whose standby it is.
+        by: the port where it finds that one, if another is between.
     """
 
-    def __init__(self, *, version: int = 16, **options: str) -> None:
+    def __init__(
+        self,
+        *,
+        version: int = 16,
+        follows: PostgresServer | None = None,
+        by: int | None = None,
+        **options: str,
+    ) -> None:
         self.bin = installed(version)
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="wpg-"))
@@ -76,9 +85,24 @@ class PostgresServer:
         }
         self.process: subprocess.Popen[bytes] | None = None
         self._log = (self.directory / "server.log").open("ab")
-        self._run("initdb", "-D", str(self.directory / "data"), "-U", "postgres", "-A", "trust",
-                  "-E", "utf8", "--locale=C", "--no-sync")  # fmt: skip
+        data = str(self.directory / "data")
+        if follows is None:
+            self._run("initdb", "-D", data, "-U", "postgres", "-A", "trust",
+                      "-E", "utf8", "--locale=C", "--no-sync")  # fmt: skip
+        else:
+            url = follows.url("", port=by) + "?application_name=standby"
+            self._run("pg_basebackup", "-d", url, "-D", data, "-R", "-c", "fast", "--no-sync")
         self.start()
+
+    def promote(self) -> None:
+        """Let a standby take over."""
+        self._run("pg_ctl", "-D", str(self.directory / "data"), "-w", "promote")
+
+    def ask(self, sql: str, database: str = "postgres") -> list[tuple[object, ...]]:
+        """As the superuser."""
+        with psycopg.connect(self.url(database), autocommit=True) as connection:
+            found = connection.execute(sql)
+            return found.fetchall() if found.description else []
 
     def _run(self, program: str, *words: str) -> None:
         subprocess.run(

@@ -248,11 +248,28 @@ def _without_ours(url: str) -> tuple[str, bool]:
     kept = "&".join(word for word in words if word not in ours)
     conninfo = f"{before}?{kept}" if kept else before
     try:
-        conninfo_to_dict(conninfo)
+        wanted = conninfo_to_dict(conninfo).get("target_session_attrs")
     except psycopg.Error:
         raise ConfigError(  # without libpq's own words: they quote the password
             "DATABASE_URL cannot be read.",
             why="libpq does not know it as postgresql://user:password@host:port/name",
             fix="write what is special in a password in percent, as %40 for @ and %25 for %",
         ) from None
-    return conninfo, any(word.partition("=")[2] != "false" for word in ours)
+    return _to_primary(conninfo, wanted), any(word.partition("=")[2] != "false" for word in ours)
+
+
+def _to_primary(conninfo: str, wanted: object) -> str:
+    """No connection is made with a standby: guards would let in whom it does not know revoked.
+
+    Raises:
+        ConfigError: the URL asks for one.
+    """
+    if wanted in ("primary", "read-write"):
+        return conninfo
+    if wanted is not None:
+        raise ConfigError(
+            "DATABASE_URL may lead to a standby.",
+            why="it lags behind: guards would let in whoever was revoked a moment ago",
+            fix="leave target_session_attrs out; of several hosts the primary is found",
+        )
+    return f"{conninfo}{'&' if '?' in conninfo else '?'}target_session_attrs=primary"
