@@ -108,7 +108,9 @@ def _decoded(encoded: str) -> tuple[str, str] | None:
         halves = unquote_plus(client_id, errors="strict"), unquote_plus(secret, errors="strict")
     except (ValueError, binascii.Error):
         return None
-    return halves if colon and len(encoded) <= _LONGEST else None
+    # RFC 6749 appendix A has NUL in no client's id, and PostgreSQL no place for it.
+    fits = colon and len(encoded) <= _LONGEST and "\0" not in halves[0]
+    return halves if fits else None
 
 
 def _objection(client: Client | None, shown: Credentials) -> str | None:
