@@ -271,6 +271,12 @@ class Server:
             return self.auth.driver.connection.execute(sql, values).fetchall()
         return behind.rows(self.auth.driver.conninfo, sql, values)
 
+    def tables(self) -> set[str]:
+        """Every table there is, ours or not."""
+        if self.auth.driver.is_local:
+            return {row[0] for row in self.rows("SELECT name FROM sqlite_master")}
+        return {row[0] for row in self.rows("SELECT tablename FROM pg_tables")}
+
     def snapshot(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every table but the audit trail: what a refusal must leave as it was."""
         return {

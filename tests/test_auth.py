@@ -137,6 +137,7 @@ async def test_a_hook_that_denies_opens_nothing(build) -> None:
     await server.login("ada")
 
 
+@pytest.mark.sqlite
 async def test_listeners_of_both_colours_hear_of_a_revocation(build, caplog) -> None:
     server, heard = build(database_url="sqlite:///:memory:"), []
 

@@ -56,21 +56,19 @@ async def test_a_successor_is_published_before_it_signs(build):
 
 
 @pytest.mark.attack("Z-24")
-async def test_processes_that_start_together_make_one_set_of_keys(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    servers = [build(database_url=url) for _ in range(4)]
+async def test_processes_that_start_together_make_one_set_of_keys(build, kept_url):
+    servers = [build(database_url=kept_url) for _ in range(4)]
     await asyncio.gather(*(server.auth.start() for server in servers))
     rows = servers[0].rows("SELECT alg FROM watchword_signing_keys ORDER BY alg")
     assert [row[0] for row in rows] == ["ES256", "RS256"]
 
 
 @pytest.mark.attack("Z-24")
-async def test_another_process_sees_a_new_key_in_time(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_another_process_sees_a_new_key_in_time(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
-    two = build(database_url=url, now=one.clock)
+    two = build(database_url=kept_url, now=one.clock)
     await two.auth.start()
     await one.auth.signing.rotate("ES256", even_if_young=True)
     one.clock.tick(LEAD + 1)
@@ -101,20 +99,19 @@ async def test_no_key_no_signature(build):
 
 
 @pytest.mark.attack("S-12")
-async def test_a_copy_of_the_database_signs_nothing(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_a_copy_of_the_database_signs_nothing(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     for (sealed,) in one.rows("SELECT sealed FROM watchword_signing_keys"):
         assert b"PRIVATE" not in sealed
         for start in (sealed, sealed[12:]):  # the nonce comes first
             with pytest.raises(ValueError):
                 load_der_private_key(start, password=None)
-    two = build(database_url=url, secret=NEW, now=one.clock)
+    two = build(database_url=kept_url, secret=NEW, now=one.clock)
     with pytest.raises(ConfigError, match="cannot be opened"):
         await two.auth.start()
     three = build(
-        database_url=url, secret=NEW, secret_previous=one.auth.settings.secret, now=one.clock
+        database_url=kept_url, secret=NEW, secret_previous=one.auth.settings.secret, now=one.clock
     )
     await three.auth.start()
 
@@ -143,48 +140,44 @@ async def served_with(build, url, clock, secret, previous="") -> list[tuple[str,
     return server.rows("SELECT kid, sealed FROM watchword_signing_keys ORDER BY kid")
 
 
-async def test_the_secret_may_change_twice_without_a_rotation_in_between(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_the_secret_may_change_twice_without_a_rotation_in_between(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     first, clock = one.auth.settings.secret, one.clock
-    kids = [row[0] for row in await served_with(build, url, clock, NEW, first)]
-    again = await served_with(build, url, clock, NEWER, NEW)
+    kids = [row[0] for row in await served_with(build, kept_url, clock, NEW, first)]
+    again = await served_with(build, kept_url, clock, NEWER, NEW)
     assert [row[0] for row in again] == kids, "no key was made or lost on the way"
-    assert await served_with(build, url, clock, NEWER) == again, "the last one is enough"
+    assert await served_with(build, kept_url, clock, NEWER) == again, "the last one is enough"
     with pytest.raises(ConfigError, match="cannot be opened"):
-        await served_with(build, url, clock, NEW)
+        await served_with(build, kept_url, clock, NEW)
 
 
-async def test_keys_that_the_secret_in_use_opens_are_left_as_they_are(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_keys_that_the_secret_in_use_opens_are_left_as_they_are(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     first, clock = one.auth.settings.secret, one.clock
-    anew = await served_with(build, url, clock, NEW, first)
-    assert await served_with(build, url, clock, NEW, first) == anew
+    anew = await served_with(build, kept_url, clock, NEW, first)
+    assert await served_with(build, kept_url, clock, NEW, first) == anew
     log = one.rows("SELECT kind FROM watchword_audit ORDER BY id")
     assert [kind for (kind,) in log].count("key.resealed") == 2
 
 
-async def test_processes_that_start_together_seal_each_key_anew_once(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_processes_that_start_together_seal_each_key_anew_once(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     first, clock = one.auth.settings.secret, one.clock
-    await asyncio.gather(*(served_with(build, url, clock, NEW, first) for _ in range(4)))
+    await asyncio.gather(*(served_with(build, kept_url, clock, NEW, first) for _ in range(4)))
     log = one.rows("SELECT kind FROM watchword_audit")
     assert [kind for (kind,) in log].count("key.resealed") == 2
 
 
-async def test_a_process_with_the_earlier_secret_goes_on_signing(build, tmp_path):
+async def test_a_process_with_the_earlier_secret_goes_on_signing(build, kept_url):
     """Processes are replaced one after the other; those that wait must not fail meanwhile."""
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+    one = build(database_url=kept_url)
     await one.auth.start()
     await one.auth.signing.rotate("ES256", even_if_young=True)
     first, clock = one.auth.settings.secret, one.clock
-    await served_with(build, url, clock, NEW, first)
+    await served_with(build, kept_url, clock, NEW, first)
     await one.add_client("new")  # the keys are read again
     clock.tick(LEAD + 1)  # and the successor signs
     await one.auth.tidy()

@@ -131,11 +131,11 @@ async def test_a_session_is_one_row_however_long_it_is_used(build):
 
 
 @pytest.mark.attack("D-11")
-async def test_after_an_outage_everybody_comes_back_at_once(build, tmp_path, monkeypatch):
+async def test_after_an_outage_everybody_comes_back_at_once(build, kept_url, monkeypatch):
     """What was answered 503 was not spent: every session survives its own refusals."""
     from watchword.seams import Unavailable
 
-    server = build(**NO_LIMITS, database_url=f"sqlite:///{tmp_path}/main.db")
+    server = build(**NO_LIMITS, database_url=kept_url)
     await server.auth.start()
     await server.add_user("johndoe")
     tokens = [(await server.login())["refresh_token"] for _ in range(40)]

@@ -122,12 +122,11 @@ async def test_a_retired_key_verifies_nothing(build):
 
 
 @pytest.mark.attack("Z-25", "K-03")
-async def test_without_its_secret_no_key_signs_and_nothing_steps_in(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(**PRODUCTION, database_url=url)
+async def test_without_its_secret_no_key_signs_and_nothing_steps_in(build, kept_url):
+    one = build(**PRODUCTION, database_url=kept_url)
     await one.auth.start()
     one.auth.close()
-    two = build(**PRODUCTION, database_url=url, secret="qT8vWm2Xc5Yb7Zn4Kj9Lh3Gf6Ds1Ap0R")
+    two = build(**PRODUCTION, database_url=kept_url, secret="qT8vWm2Xc5Yb7Zn4Kj9Lh3Gf6Ds1Ap0R")
     with pytest.raises(ConfigError, match="cannot be opened"):
         await two.auth.start()
     two.auth.close()
@@ -135,14 +134,14 @@ async def test_without_its_secret_no_key_signs_and_nothing_steps_in(build, tmp_p
 
 
 @pytest.mark.attack("K-03", "S-12")
-async def test_developments_keys_open_nothing_in_production(build, tmp_path):
-    url, issuer = f"sqlite:///{tmp_path}/main.db", "https://localhost"
-    one = build(env="development", issuer=issuer, database_url=url)
+async def test_developments_keys_open_nothing_in_production(build, kept_url):
+    issuer = "https://localhost"
+    one = build(env="development", issuer=issuer, database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
     token = (await one.login())["access_token"]
     one.auth.close()
-    two = build(env="production", issuer=issuer, database_url=url, now=one.clock)
+    two = build(env="production", issuer=issuer, database_url=kept_url, now=one.clock)
     assert (await two.get("/guarded", token)).status_code == 401
     keys = (await two.get("/.well-known/jwks.json")).json()["keys"]
     assert not [key for key in keys if key["kid"].startswith("dev-")]
@@ -203,10 +202,9 @@ async def test_an_operator_may_ask_for_the_docs(build):
 
 
 @pytest.mark.attack("K-07")
-async def test_nodes_whose_clocks_differ(build, tmp_path):
+async def test_nodes_whose_clocks_differ(build, kept_url):
     """Half a minute either way is forgiven; nothing lives longer than that beyond its end."""
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(**PRODUCTION, database_url=url)
+    one = build(**PRODUCTION, database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
 
@@ -217,7 +215,7 @@ async def test_nodes_whose_clocks_differ(build, tmp_path):
         def __call__(self) -> float:
             return one.clock() + self.by
 
-    late, early = [build(**PRODUCTION, database_url=url, now=Shifted(by)) for by in (30, -30)]
+    late, early = [build(**PRODUCTION, database_url=kept_url, now=Shifted(by)) for by in (30, -30)]
     token = (await one.login())["access_token"]
     for node in (late, early):
         assert (await node.get("/guarded", token)).is_success

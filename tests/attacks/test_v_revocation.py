@@ -286,14 +286,13 @@ async def test_a_client_may_know_its_own_tokens(server):
 
 
 @pytest.mark.attack("V-11")
-async def test_who_revokes_need_not_know_how_long_tokens_live(build, tmp_path):
+async def test_who_revokes_need_not_know_how_long_tokens_live(build, kept_url):
     """The command line, or a server whose setting was shortened since, revokes for good."""
-    at = f"sqlite:///{tmp_path}/w.db"
-    long = build(database_url=at, access_ttl="24h")
+    long = build(database_url=kept_url, access_ttl="24h")
     await long.auth.start()
     await long.add_user("johndoe")
     token = (await long.login())["access_token"]
-    short = build(database_url=at, access_ttl="30s", now=long.clock)
+    short = build(database_url=kept_url, access_ttl="30s", now=long.clock)
     await short.auth.start()
     assert (await long.get("/guarded", token)).is_success
     await short.auth.store.set_disabled("u_johndoe", long.clock(), disabled=True)
@@ -303,7 +302,7 @@ async def test_who_revokes_need_not_know_how_long_tokens_live(build, tmp_path):
         long.clock.tick(3600)
         await short.auth.store.sweep(long.clock())
         await short.add_user(f"another{long.clock()}")  # a commit: guards look, and forget
-    anew = build(database_url=at, access_ttl="24h", now=long.clock)
+    anew = build(database_url=kept_url, access_ttl="24h", now=long.clock)
     await anew.auth.start()
     assert (await anew.get("/guarded", token)).status_code == 401
 

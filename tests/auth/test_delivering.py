@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from contextlib import asynccontextmanager, closing
+from collections.abc import Iterator
+from contextlib import asynccontextmanager, closing, contextmanager
 from typing import Any, Self
 
+import psycopg
 import pytest
 from fastapi import FastAPI
 from starlette.testclient import TestClient
@@ -47,9 +49,22 @@ def never_looks(monkeypatch) -> None:
 
 
 @pytest.fixture
-def on_disk(build, tmp_path):
-    """Builds servers over one file."""
-    return lambda **more: build(database_url=f"sqlite:///{tmp_path}/w.db", **more)
+def on_disk(build, kept_url):
+    """Builds servers over one database that outlives them."""
+    return lambda **more: build(database_url=kept_url, **more)
+
+
+@contextmanager
+def nobody_writes(driver) -> Iterator[None]:
+    if driver.is_local:
+        with closing(connected(driver.path)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            yield
+            other.execute("ROLLBACK")
+    else:
+        with psycopg.connect(driver.conninfo) as other:
+            other.execute(f"LOCK TABLE {tables.outbox.name} IN EXCLUSIVE MODE")
+            yield
 
 
 def waiting(server) -> list[dict]:
@@ -98,18 +113,17 @@ async def test_an_answer_does_not_wait_for_functions_nor_for_the_row_of_a_failed
     tokens = await server.login()
     await server.post("/revoke", {"token": tokens["refresh_token"]})
     await until(lambda: heard)
-    with closing(connected(server.auth.driver.path)) as other:
-        other.execute("BEGIN IMMEDIATE")  # nobody else can write
+    with nobody_writes(server.auth.driver):
         began = time.monotonic()
         answer = await server.post("/token", {"username": "johndoe", "password": "wrong"})
         assert answer.status_code == 401
         assert time.monotonic() - began < 2
         await asyncio.sleep(0.1)
         assert heard == ["token.revoked"]
-        other.execute("ROLLBACK")
     await until(lambda: len(heard) == 2)
 
 
+@pytest.mark.sqlite
 async def test_what_cannot_be_written_down_yet_is_kept_until_it_can(on_disk, monkeypatch, caplog):
     monkeypatch.setattr(delivering, "LOOK_EVERY", 0.02)
     server, heard = on_disk(), []
@@ -179,6 +193,7 @@ def refusing(times: int, heard: list) -> Any:
     return function
 
 
+@pytest.mark.sqlite
 @pytest.mark.attack("Z-26", "Z-27")
 async def test_a_function_that_fails_is_called_again_and_no_other(build, caplog):
     server, broken, fine = build(database_url="sqlite:///:memory:"), [], []
@@ -203,6 +218,7 @@ async def test_a_function_that_fails_is_called_again_and_no_other(build, caplog)
     assert caplog.text.count("Traceback") == 1
 
 
+@pytest.mark.sqlite
 async def test_after_a_day_of_tries_it_is_given_up_loudly(build, caplog):
     server, tries, gaveup = build(database_url="sqlite:///:memory:"), [], []
     server.auth.after("token.revoked")(refusing(1000, tries))
@@ -233,6 +249,7 @@ async def test_after_a_day_of_tries_it_is_given_up_loudly(build, caplog):
     ]
 
 
+@pytest.mark.sqlite
 async def test_what_is_told_of_giving_up_has_an_end_too(build):
     server = build(database_url="sqlite:///:memory:")
     server.auth.after("token.revoked", "hook.abandoned")(refusing(1000, []))
@@ -262,6 +279,7 @@ async def test_a_function_that_hangs_is_a_function_that_fails(on_disk, monkeypat
     assert "TimeoutError" in caplog.text
 
 
+@pytest.mark.sqlite
 async def test_what_no_version_can_read_is_given_up_at_once(build):
     server, heard = build(database_url="sqlite:///:memory:"), []
     server.auth.after("token.revoked")(heard.append)
@@ -275,6 +293,7 @@ async def test_what_no_version_can_read_is_given_up_at_once(build):
     assert not waiting(server)
 
 
+@pytest.mark.sqlite
 async def test_an_event_that_is_no_json_is_said_to_be_and_stops_nothing(build, caplog):
     @dataclasses.dataclass(frozen=True, slots=True)
     class Odd(Event):
@@ -291,6 +310,7 @@ async def test_an_event_that_is_no_json_is_said_to_be_and_stops_nothing(build, c
     assert "a listener failed on test.odd" in caplog.text
 
 
+@pytest.mark.sqlite
 async def test_what_nobody_listens_to_any_more_is_given_up_after_a_month(build):
     server = build(database_url="sqlite:///:memory:")
     server.auth.after("login.failed")(lambda event: None)
@@ -307,6 +327,7 @@ async def test_what_nobody_listens_to_any_more_is_given_up_after_a_month(build):
     assert {event.event_id for event in server.told("hook.abandoned")} == {e.id for e in orphans}
 
 
+@pytest.mark.sqlite
 async def test_an_app_says_every_day_what_it_wants(build):
     server = build(database_url="sqlite:///:memory:")
     server.auth.after("login.failed", "token.revoked")(print)
@@ -413,6 +434,7 @@ def test_in_memory_functions_have_run_when_the_answer_is_there():
     auth.close()
 
 
+@pytest.mark.sqlite
 async def test_a_function_may_do_what_is_told_of_again(build):
     server, heard = build(database_url="sqlite:///:memory:"), []
 

@@ -117,6 +117,7 @@ async def test_the_barrier_waits_for_guards_elsewhere_where_there_may_be_some(bu
     assert 0.3 <= loop.time() - began < 2
 
 
+@pytest.mark.sqlite
 async def test_on_one_machine_the_barrier_is_no_wait(server, two) -> None:
     async with asyncio.timeout(1):
         await server.auth.revoke(user="u_johndoe", barrier=True)

@@ -58,12 +58,11 @@ async def test_a_token_for_another_resource_can_be_ended_here(server):
     assert (await server.http.post("/revoke-token", headers=bearer)).status_code == 401
 
 
-async def test_other_processes_notice_at_once(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_other_processes_notice_at_once(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
-    two = build(database_url=url, now=one.clock)
+    two = build(database_url=kept_url, now=one.clock)
     for _ in range(3):
         tokens = await one.login()
         assert (await two.get("/guarded", tokens["access_token"])).is_success

@@ -151,11 +151,11 @@ async def test_without_the_tutorials_paths(build):
 
 
 async def test_a_store_that_is_away_is_503_and_nothing_happened(
-    build, tmp_path, refused, monkeypatch
+    build, kept_url, refused, monkeypatch
 ):
     from watchword.seams import Unavailable
 
-    server = build(database_url=f"sqlite:///{tmp_path}/main.db")
+    server = build(database_url=kept_url)
     await server.auth.start()
     await server.add_user("johndoe")
     tokens = await server.login()

@@ -109,9 +109,9 @@ async def test_what_is_taken_from_a_person_is_taken_from_old_grants(server):
 
 
 @pytest.mark.attack("T-19")
-@pytest.mark.parametrize("url", ["sqlite:///:memory:", "sqlite:///{tmp}/main.db"])
-async def test_fifty_at_once_make_one_lineage(build, tmp_path, url):
-    server = build(database_url=url.format(tmp=tmp_path))
+@pytest.mark.parametrize("kept", [pytest.param(False, marks=pytest.mark.sqlite), True])
+async def test_fifty_at_once_make_one_lineage(build, kept_url, kept):
+    server = build(database_url=kept_url) if kept else build()
     await server.auth.start()
     await server.add_user("johndoe")
     token = (await server.login())["refresh_token"]
@@ -163,20 +163,19 @@ async def test_stale_tokens_taking_turns_advance_nothing(server):
 
 
 @pytest.mark.attack("T-24")
-async def test_a_restart_revives_no_spent_token(build, tmp_path, refused):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_a_restart_revives_no_spent_token(build, kept_url, refused):
+    one = build(database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
     old = await one.login()
     new = (await one.refresh(old["refresh_token"])).json()
     one.clock.tick(31)
     one.auth.close()
-    two = build(database_url=url, now=one.clock)
+    two = build(database_url=kept_url, now=one.clock)
     refused(await two.refresh(old["refresh_token"]), 400, "invalid_grant")
     refused(await two.refresh(new["refresh_token"]), 400, "invalid_grant")
     assert not await lives(two, new)
-    three = build(database_url=url, now=one.clock)
+    three = build(database_url=kept_url, now=one.clock)
     refused(await three.refresh(new["refresh_token"]), 400, "invalid_grant")
 
 
@@ -345,16 +344,15 @@ async def test_a_lost_tail_is_healed_and_told(server):
     assert await works(server, token)
 
 
-async def test_a_changed_server_secret_keeps_the_sessions_for_one_change(build, tmp_path):
-    url = f"sqlite:///{tmp_path}/main.db"
-    one = build(database_url=url)
+async def test_a_changed_server_secret_keeps_the_sessions_for_one_change(build, kept_url):
+    one = build(database_url=kept_url)
     await one.auth.start()
     await one.add_user("johndoe")
     tokens = await one.login()
     one.auth.close()
     new = "qT8vWm2Xc5Yb7Zn4Kj9Lh3Gf6Ds1Ap0R"
     two = build(
-        database_url=url, now=one.clock, secret=new, secret_previous=one.auth.settings.secret
+        database_url=kept_url, now=one.clock, secret=new, secret_previous=one.auth.settings.secret
     )
     assert await lives(two, tokens)
     two.clock.tick(1)
@@ -364,6 +362,6 @@ async def test_a_changed_server_secret_keeps_the_sessions_for_one_change(build, 
     tokens = (await two.refresh(tokens["refresh_token"])).json()
     two.auth.close()
     newest = "oP5rEw8Qa2Sd7Fg4Hj1Kl6Zx9Cv3Bn0M"
-    three = build(database_url=url, now=one.clock, secret=newest, secret_previous=new)
+    three = build(database_url=kept_url, now=one.clock, secret=newest, secret_previous=new)
     assert await lives(three, tokens)
     assert await works(three, tokens["refresh_token"])

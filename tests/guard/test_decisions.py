@@ -73,6 +73,7 @@ async def test_a_refused_token_is_not_remembered_as_good(server) -> None:
     assert (await server.get("/guarded")).status_code == 401
 
 
+@pytest.mark.sqlite
 async def test_when_the_log_cannot_be_read_nobody_is_let_in(server, monkeypatch) -> None:
     token = (await server.login())["access_token"]
     assert (await server.get("/guarded", token)).status_code == 200
@@ -115,6 +116,7 @@ async def test_the_hint_says_what_to_do(server) -> None:
     assert "client, not to a person" in refused.json()["hint"]
 
 
+@pytest.mark.sqlite
 async def test_a_warm_guard_asks_the_database_for_one_number_at_most(build, tmp_path) -> None:
     server = build(database_url=f"sqlite:///{tmp_path / 'w.db'}")
     await server.auth.start()

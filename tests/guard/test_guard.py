@@ -315,6 +315,7 @@ def test_it_loads_no_server() -> None:
     assert told.stdout.split() == []
 
 
+@pytest.mark.sqlite
 async def test_a_warm_guard_asks_the_database_nothing(build, tmp_path, monkeypatch) -> None:
     """No SELECT on the way to a guarded route; SQLite's own version at most twice a second."""
     made = build(database_url=f"sqlite:///{tmp_path}/one.db")

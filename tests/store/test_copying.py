@@ -81,6 +81,7 @@ def test_there_and_back_is_the_same(source, postgres_url, tmp_path):
     assert rows(back) == rows(source)
 
 
+@pytest.mark.sqlite
 async def test_what_was_issued_stays_valid(source, postgres_url, build):
     before = build(database_url=source)
     await before.auth.start()

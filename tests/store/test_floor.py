@@ -36,7 +36,7 @@ def test_what_may_be_served(revision, serves_from, found):
     assert found.serves is (found in (Schema.CURRENT, Schema.AHEAD))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=[pytest.param("sqlite", marks=pytest.mark.sqlite), "postgresql"])
 def driver(request, tmp_path):
     if request.param == "postgresql":
         url = request.getfixturevalue("postgres_url")

@@ -19,6 +19,7 @@ from watchword.store.opening import connected
 from watchword.store.sql import SqlStore
 from watchword.store.sqlite import Sqlite
 
+pytestmark = pytest.mark.sqlite
 COPIES = 20
 
 _WRITES = """
