@@ -15,8 +15,9 @@ from dataclasses import replace
 from watchword.crypto import jose
 from watchword.crypto.jose import KeySet
 from watchword.crypto.keys import NEVER, Keyring, StoredKey, generate, resealed
+from watchword.errors import ConfigError
 from watchword.rules import claims
-from watchword.seams import Store
+from watchword.seams import Store, Unavailable
 from watchword.settings import Settings
 
 JWKS_MAX_AGE = 300  # seconds that the published key set may be cached
@@ -143,11 +144,13 @@ class Signing:
         """Sign an access token.
 
         Raises:
-            ConfigError: there is no key to sign with.
+            Unavailable: there is no key to sign with, or none that can be opened; nothing steps in.
         """
-        return jose.sign(
-            content, self.ring.signer(self._settings.access_token_alg, now), claims.TYP
-        )
+        try:
+            key = self.ring.signer(self._settings.access_token_alg, now)
+        except ConfigError as error:
+            raise Unavailable(f"nothing can be signed: {error}") from error
+        return jose.sign(content, key, claims.TYP)
 
     def key_set(self, now: float) -> KeySet:
         """What verifies our own tokens now."""

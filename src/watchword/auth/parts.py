@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from watchword.auth.counting import Counting, counting_of, shared_of
@@ -261,5 +262,13 @@ class OwnKeys:
         return self._signing.key_set(now)
 
     async def missed(self, now: float) -> KeySet:
-        """What is not here does not exist: the log has told of every new key."""
+        """The log tells of every new key, but across a network not everybody at once.
+
+        Strangers can name keys at will, so it is asked in turn, as for positions.
+        """
+        log = self._revocations
+        with suppress(Unavailable):
+            await log.meet(Asked(position=(log.epoch, log.position + 1)))
+        if self._seen != log.config_changes:
+            return await self.load(now)
         return self._signing.key_set(now)
