@@ -14,8 +14,10 @@ from watchword.errors import ConfigError
 from watchword.guard.freshness import Asked
 from watchword.signing import LEAD
 
+SQLITE = pytest.param("sqlite", marks=pytest.mark.sqlite)
 
-@pytest.fixture(params=["sqlite", "postgresql", "postgresql, without hints"])
+
+@pytest.fixture(params=[SQLITE, "postgresql", "postgresql, without hints"])
 def url(request, tmp_path):
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/w.db"
@@ -137,6 +139,7 @@ async def signs_in(server, clock) -> dict:
         clock.tick(int(answer.headers["retry-after"]))
 
 
+@pytest.mark.no_redis  # its clock is its own, and does not leap with ours
 @pytest.mark.attack("Z-16")
 @pytest.mark.parametrize("leap", [3600.0, -3600.0, -600.0, 1.0])
 async def test_a_clock_that_leaps_revives_nothing_and_locks_nobody_out(two, leap):
