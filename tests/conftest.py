@@ -17,7 +17,7 @@ import httpx2
 import pytest
 from fastapi import FastAPI
 from pg import PostgresServer
-from runs import DATABASE, ON_POSTGRES, ON_VALKEY, REDIS, age, is_left_out, must_be_on_it
+from runs import DATABASE, ON_POSTGRES, ON_VALKEY, REDIS, Beside, is_left_out, must_be_on_it
 from vk import Valkey
 
 from watchword import AccessToken, Account, Auth
@@ -149,9 +149,12 @@ def valkey(one_valkey: Valkey) -> Valkey:
 
 
 @pytest.fixture
-def redis_beside(request: pytest.FixtureRequest) -> Valkey | None:
+def redis_beside(request: pytest.FixtureRequest) -> Iterator[Beside | None]:
     """The Valkey of every server that is built, in a run that has one."""
-    return request.getfixturevalue("valkey") if ON_VALKEY else None
+    beside = Beside(request.getfixturevalue("valkey")) if ON_VALKEY else None
+    yield beside
+    if beside is not None:
+        beside.close()
 
 
 class Clock:
@@ -159,7 +162,7 @@ class Clock:
 
     def __init__(self, start: float = 1_800_000_000.0) -> None:
         self.time = start
-        self.beside: Valkey | None = None  # whose clock is its own
+        self.beside: Beside | None = None
 
     def __call__(self) -> float:
         return self.time
@@ -167,7 +170,7 @@ class Clock:
     def tick(self, seconds: float) -> None:
         self.time += seconds
         if self.beside is not None:
-            age(self.beside, seconds)
+            self.beside.move(seconds)
 
 
 @dataclass
@@ -297,7 +300,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def build(
-    database_url: Callable[[], str], redis_beside: Valkey | None
+    database_url: Callable[[], str], redis_beside: Beside | None
 ) -> AsyncIterator["Build"]:
     """Builds servers; every keyword is a keyword of `Auth`, but `loaders`: called with app and
     auth before the first route, where an app's user loader stands."""

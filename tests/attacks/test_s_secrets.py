@@ -178,6 +178,7 @@ async def test_nothing_shows_a_secret_when_printed(server):
 
 
 @pytest.mark.sqlite
+@pytest.mark.no_redis
 @pytest.mark.attack("S-07")
 async def test_files_are_for_their_owner_alone_whatever_the_umask(build, tmp_path):
     before = os.umask(0)

@@ -429,10 +429,10 @@ async def test_every_access_token_has_a_name_of_128_bits(build):
 
 @pytest.mark.attack("T-38")
 async def test_unknown_parameters_steer_nothing(server, monkeypatch):
+    tokens = await server.login()  # whatever it connects to it has connected to
     dialled: list[object] = []
     monkeypatch.setattr(socket.socket, "connect", lambda _, address: dialled.append(address))
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **_: dialled.append(args))
-    tokens = await server.login()
     answer = await server.refresh(
         tokens["refresh_token"],
         client_session_host="http://169.254.169.254/",

@@ -20,7 +20,7 @@ def pooled(postgres_url):
     return f"{postgres_url}?pgbouncer=true"
 
 
-@pytest.mark.parametrize("told", [True, False])
+@pytest.mark.parametrize("told", [True, pytest.param(False, marks=pytest.mark.no_redis)])
 async def test_another_process_hears_of_a_revocation_at_once(build, pooled, valkey, told):
     more = {"redis_url": valkey.url} if told else {"redis_url": ""}
     here, there = (build(database_url=pooled, max_stale=SLOW, **more) for _ in range(2))

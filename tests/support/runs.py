@@ -10,6 +10,7 @@ import os
 from typing import Any
 
 import pytest
+import redis
 from vk import Valkey
 
 DATABASE = os.environ.get("TEST_DATABASE", "sqlite")
@@ -24,8 +25,7 @@ IS_FIRST = not (ON_POSTGRES or ON_VALKEY)
 
 _BUILDS = frozenset({"build", "database_url", "redis_beside"})
 
-# Counters in Valkey go by its clock, which no test can move. So they are moved instead.
-_AGE = """
+_MOVE = """
 local time = redis.call('TIME')
 local now = time[1] * 1000000 + time[2]
 for _, key in ipairs(redis.call('KEYS', 'watchword:limit:*')) do
@@ -37,6 +37,22 @@ for _, key in ipairs(redis.call('KEYS', 'watchword:limit:*')) do
   end
 end
 """
+
+
+class Beside:
+    """The Valkey beside every server. Its clock goes on by itself and nobody can move it, so
+    what it has counted is moved instead.
+    """
+
+    def __init__(self, valkey: Valkey) -> None:
+        self.url = valkey.url
+        self._client = redis.Redis(port=valkey.port, protocol=2)
+
+    def move(self, seconds: float) -> None:
+        self._client.eval(_MOVE, 0, round(seconds * 1e6))
+
+    def close(self) -> None:
+        self._client.close()
 
 
 def is_left_out(item: pytest.Item) -> bool:
@@ -56,8 +72,3 @@ def must_be_on_it(auth: Any) -> None:
         assert not auth.driver.is_local, "about SQLite itself? @pytest.mark.sqlite"
     if ON_VALKEY:
         assert auth.shared is not None, "about counters elsewhere? @pytest.mark.no_redis"
-
-
-def age(valkey: Valkey, seconds: float) -> None:
-    """Let time pass for the counters in a Valkey."""
-    valkey.do("EVAL", _AGE, 0, round(seconds * 1e6))
