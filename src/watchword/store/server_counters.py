@@ -43,7 +43,6 @@ limits = Table(
     Column("k", Text, primary_key=True),
     Column("tat", BigInteger, nullable=False),  # microseconds
     prefixes=["UNLOGGED"],
-    postgresql_with={"fillfactor": 70},
 )
 _now = bindparam("now", type_=BigInteger)
 _LOWER = (

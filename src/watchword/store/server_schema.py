@@ -116,7 +116,11 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
 def _create(connection: psycopg.Connection) -> None:
     connection.execute(_PATIENCE)
     counters = str(CreateTable(limits).compile(dialect=_DIALECT))
-    for statement in (*statements(_DIALECT), counters):
+    room = (
+        f"ALTER TABLE {name} SET (fillfactor = {100 - share})"
+        for name, share in tables.ROOM.items()
+    )
+    for statement in (*statements(_DIALECT), counters, *room):
         connection.execute(statement)
     head = insert(tables.rev_head).values(log_id=0, epoch=1, seq=0)
     floor = insert(tables.floor).values(serves_from=FLOOR)

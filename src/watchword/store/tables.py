@@ -89,9 +89,11 @@ grants = Table(
     Column("revoked_seq", BigInteger),
     Index(PREFIX + "grants_user", "user_id"),
     Index(PREFIX + "grants_expiry", "expires_at"),
-    # Room on each page for a rotation's new version of a row, so that no index is touched.
-    postgresql_with={"fillfactor": 80},
 )
+
+# PostgreSQL leaves so much of each page free for a row's next version, per cent: a rotation
+# then touches no index.
+ROOM = {grants.name: 20, PREFIX + "limits": 30}
 
 rev_head = Table(
     PREFIX + "rev_head",

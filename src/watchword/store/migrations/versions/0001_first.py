@@ -15,7 +15,7 @@ def upgrade() -> None:
     _revocations()
     _the_rest()
     if op.get_bind().dialect.name == "postgresql":
-        _counters()
+        _on_a_server()
 
 
 def _people() -> None:
@@ -74,7 +74,6 @@ def _grants() -> None:
         sa.Column("idle_until", sa.Double, nullable=False),
         sa.Column("expires_at", sa.Double, nullable=False),
         sa.Column("revoked_seq", sa.BigInteger),
-        postgresql_with={"fillfactor": 80},
     )
     op.create_index("watchword_grants_user", "watchword_grants", ["user_id"])
     op.create_index("watchword_grants_expiry", "watchword_grants", ["expires_at"])
@@ -141,11 +140,12 @@ def _the_rest() -> None:
     op.create_index("watchword_audit_at", "watchword_audit", ["at"])
 
 
-def _counters() -> None:
+def _on_a_server() -> None:
     op.create_table(
         "watchword_limits",
         sa.Column("k", sa.Text, primary_key=True),
         sa.Column("tat", sa.BigInteger, nullable=False),
         prefixes=["UNLOGGED"],
-        postgresql_with={"fillfactor": 70},
     )
+    op.execute("ALTER TABLE watchword_grants SET (fillfactor = 80)")
+    op.execute("ALTER TABLE watchword_limits SET (fillfactor = 70)")
