@@ -1,7 +1,8 @@
 # One command to serve, one to test, one to check. Each makes its own environment.
 #
 #   make serve     the demo on http://127.0.0.1:8000 (PORT=9000 make serve for another port)
-#   make test      every test
+#   make test      every test; then what builds a server once more on PostgreSQL, beside
+#                  Valkey, and on both (RUNS=postgresql:none ARGS="-x tests/guard" for some)
 #   make check     format, lint, types, import contracts, documents
 #   make bench     benchmarks, side by side with peers (ONLY="guarded login" for some)
 #   make lock      renew the pinned requirements
@@ -54,9 +55,17 @@ $(VENV)/.dev: $(VENV)/.serve requirements/dev.txt
 serve: $(VENV)/.serve
 	@$(BIN)/watchword dev --app examples.demo:app --port $(PORT)
 
+# A database, and what is beside it. All of them are run, whichever fails; some ARGS leave
+# nothing to some of them, which is pytest's 5.
+RUNS ?= sqlite:none postgresql:none sqlite:valkey postgresql:valkey
+
 test: $(VENV)/.dev
-	@scripts/chromium
-	$(BIN)/python -m pytest $(ARGS)
+	@scripts/programs
+	@failed=; for run in $(RUNS); do \
+	  TEST_DATABASE=$${run%:*} TEST_REDIS=$${run#*:} $(BIN)/python -m pytest $(ARGS) \
+	    || [ $$? = $(if $(ARGS),5,0) ] || failed="$$failed $$run"; \
+	done; \
+	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
