@@ -1,6 +1,7 @@
 """Rows L of the attack catalogue at the endpoint: passwords, limits, enumeration."""
 
 import asyncio
+import time
 import unicodedata
 
 import bcrypt
@@ -399,12 +400,14 @@ async def test_a_site_s_whole_network_does_not_make_it_many_sites(build, hashed)
     server = build(**PRODUCTION, limit_token="off")
     await server.auth.start()
     hashed.clear()
-    codes = []
+    codes, began = [], time.monotonic()
     for turn in range(1000):
         server.come_from(f"2001:db8:7:{turn:x}::1")  # a /64 of its own each time
         codes.append((await attempt(server, f"user{turn}", "Summer2026")).status_code)
-    assert (codes.count(401), codes.count(429)) == (200, 800)
-    assert len(hashed) == 200
+    # 200 + 5/s, and Valkey's clock goes on meanwhile.
+    more = 1 + int(5 * (time.monotonic() - began)) if server.auth.shared is not None else 0
+    assert 200 <= codes.count(401) <= 200 + more and set(codes) == {401, 429}
+    assert len(hashed) == codes.count(401)
     assert {event.policy for event in server.told("limit.reached")} == {"login_wide"}
     server.come_from("2001:db8:8::1")
     assert (await attempt(server, "user0", "Summer2026")).status_code == 401, "the neighbour"
