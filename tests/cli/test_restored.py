@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -45,7 +46,8 @@ def test_what_was_revoked_after_a_backup_is_refused_after_its_restore(run, keep)
         await auth.start()
         rev = await auth.store.head()
         ada = (await auth.store.user_by_login("ada")).account
-        sqlite3.connect(path).execute("VACUUM INTO 'backup.db'").close()
+        with closing(sqlite3.connect(path)) as running:
+            running.execute("VACUUM INTO 'backup.db'")
         await auth.revoke(user=ada)
         old = token(ada.sub, rev)
         assert auth.revocations.refuse(old)

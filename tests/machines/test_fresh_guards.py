@@ -99,6 +99,8 @@ class FreshGuard(RuleBasedStateMachine):
         if self.polling is not None:
             self.polling.cancel()
             self.run(asyncio.sleep(0))
+        if self.backup is not None:
+            self.backup.close()
         self.driver.close()
         self.loop.close()
 
@@ -266,6 +268,8 @@ class FreshGuard(RuleBasedStateMachine):
 
     @rule()
     def back_up(self) -> None:
+        if self.backup is not None:
+            self.backup.close()
         self.backup = sqlite3.connect(":memory:")
         self.driver.connection.backup(self.backup)
 
