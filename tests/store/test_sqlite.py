@@ -74,7 +74,7 @@ async def held_back(driver: Sqlite, *verbs, durable: bool = True):
 async def test_callers_who_arrive_together_share_one_commit(driver):
     statements = traced(driver)
     await held_back(driver, *(put(f"n{n}") for n in range(40)))
-    assert statements.count("COMMIT") == 2  # the first alone, the rest together
+    assert statements.count("COMMIT") <= 2  # the first alone, if it was quick; the rest together
     assert driver.read_now(names()) == {"first", *(f"n{n}" for n in range(40))}
 
 
