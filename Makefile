@@ -1,8 +1,9 @@
 # One command to serve, one to test, one to check. Each makes its own environment.
 #
 #   make serve     the demo on http://127.0.0.1:8000 (PORT=9000 make serve for another port)
-#   make test      every test; then what builds a server once more on PostgreSQL, beside
-#                  Valkey, and on both (RUNS=postgresql:none ARGS="-x tests/guard" for some)
+#   make test      every test (ARGS="-x tests/guard" for some)
+#   make test-everywhere   and what builds a server once more on PostgreSQL, beside Valkey, and
+#                  on both (RUNS=postgresql:none for one of them)
 #   make check     format, lint, types, import contracts, documents
 #   make bench     benchmarks, side by side with peers (ONLY="guarded login" for some)
 #   make lock      renew the pinned requirements
@@ -22,7 +23,7 @@ else
   INSTALL = $(UV) pip install --quiet --python $(BIN)/python
 endif
 
-.PHONY: help serve test check format bench lock clean
+.PHONY: help serve test test-everywhere check format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -57,7 +58,10 @@ serve: $(VENV)/.serve
 
 # A database, and what is beside it. All of them are run, whichever fails; some ARGS leave
 # nothing to some of them, which is pytest's 5.
-RUNS ?= sqlite:none postgresql:none sqlite:valkey postgresql:valkey
+RUNS ?= sqlite:none
+
+test-everywhere:
+	$(MAKE) test RUNS="sqlite:none postgresql:none sqlite:valkey postgresql:valkey"
 
 test: $(VENV)/.dev
 	@scripts/programs
