@@ -169,7 +169,7 @@ def _id(number: int) -> bytes:
 
 
 def _pages(connection: psycopg.Connection, ask: object) -> int:
-    text, values = server_running.statements(ask)
+    text, values = server_running.numbered(ask)
     cursor = psycopg.RawCursor(connection)
     cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, FORMAT JSON) {text}", values)
     plan = cursor.fetchone()[0]

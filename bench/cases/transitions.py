@@ -116,7 +116,7 @@ async def works(store: SqlStore) -> dict[str, Work]:
 async def told(postgres_server: PostgresServer, database: str) -> dict[str, tuple[int, int]]:
     """Round trips and statements of each, once its statements are prepared."""
     counted: dict[str, tuple[int, int]] = {}
-    real, said = server_running.statements, []
+    real, said = server_running.numbered, []
 
     def counting(ask: object) -> object:
         said.append(ask)
@@ -128,12 +128,12 @@ async def told(postgres_server: PostgresServer, database: str) -> dict[str, tupl
         for name, work in (await works(store)).items():
             await work(0)
             await work(16)
-            server_running.statements = counting
+            server_running.numbered = counting
             trips = cable.trips
             said.clear()
             await work(32)
             counted[name] = cable.trips - trips, len(said)
-            server_running.statements = real
+            server_running.numbered = real
         store.driver.close()
     return counted
 

@@ -6,18 +6,11 @@ import pytest
 from sqlalchemy import bindparam, select
 
 from watchword.store import tables
-from watchword.store.running import Statements, run
+from watchword.store.running import run
 from watchword.store.verbs import insert_into
 
 _o = tables.once
 _ALL = select(_o.c.id).where(_o.c.kind == bindparam("kind"))
-
-
-def test_statements_are_compiled_once():
-    statements = Statements()
-    assert statements(_ALL)[0] is statements(_ALL)[0]
-    assert "LIMIT" not in statements(_ALL)[0]
-    assert statements(select(_o.c.id).limit(3))[1]["param_1"] == 3
 
 
 def test_a_verb_is_driven_to_its_end():

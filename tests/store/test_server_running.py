@@ -1,4 +1,4 @@
-"""Statements for PostgreSQL, compiled once; what a verb is sent is in tests/store/test_postgres.py."""
+"""Statements for PostgreSQL, numbered; what a verb is sent is in tests/store/test_postgres.py."""
 
 from __future__ import annotations
 
@@ -8,21 +8,20 @@ from sqlalchemy import bindparam, select
 from watchword.seams import Unavailable
 from watchword.store import schema, tables
 from watchword.store.postgres import Postgres
-from watchword.store.server_running import Statements
+from watchword.store.server_running import numbered
 from watchword.store.verbs import Take, insert_into
 
 _o = tables.once
 _ALL = select(_o.c.id).where(_o.c.kind == bindparam("kind"))
 
 
-def test_statements_are_compiled_once_with_parameters_in_order():
-    statements = Statements()
-    text, values = statements((_ALL, {"kind": "k"}))
+def test_parameters_stand_in_the_order_of_their_numbers():
+    text, values = numbered((_ALL, {"kind": "k"}))
     assert "$1" in text
     assert values == ["k"]
-    assert statements((_ALL, {"kind": "other"}))[0] is text
+    assert numbered((_ALL, {"kind": "other"}))[0] is text
     some = select(_o.c.id).where(_o.c.kind == bindparam("kind"), _o.c.expires_at > 3.0)
-    assert sorted(map(str, statements((some, {"kind": "k"}))[1])) == ["3.0", "k"]
+    assert sorted(map(str, numbered((some, {"kind": "k"}))[1])) == ["3.0", "k"]
 
 
 @pytest.fixture

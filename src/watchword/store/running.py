@@ -7,37 +7,18 @@ import contextlib
 import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy.dialects import sqlite as dialects
-from sqlalchemy.sql import ClauseElement, Executable
 
 from watchword.seams import Unavailable
+from watchword.store.compiling import Statements
 from watchword.store.mark import Mark
 from watchword.store.verbs import Ask, Take, Verb
 
 T = TypeVar("T")
 
-_DIALECT = dialects.dialect(paramstyle="named")
-
-
-class Statements:
-    """Statements compiled once each, keyed by identity."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[Executable, tuple[str, dict[str, Any]]] = {}
-
-    def __call__(self, statement: Executable) -> tuple[str, dict[str, Any]]:
-        """The text and the constant parameters."""
-        found = self._compiled.get(statement)
-        if found is None:
-            compiled = cast("ClauseElement", statement).compile(dialect=_DIALECT)
-            constants = {k: v for k, v in compiled.params.items() if v is not None}
-            found = self._compiled[statement] = (compiled.string, constants)
-        return found
-
-
-statements = Statements()
+statements = Statements(dialects.dialect(paramstyle="named"))
 
 
 def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
@@ -56,8 +37,9 @@ def run(connection: sqlite3.Connection, verb: Verb[T]) -> T:
 
 def _rows(connection: sqlite3.Connection, ask: Ask) -> list[Any]:
     statement, values = ask
-    text, constants = statements(statement)
-    return connection.execute(text, {**constants, **values} if constants else values).fetchall()
+    found = statements(statement)
+    asked = {**found.constants, **values} if found.constants else values
+    return connection.execute(found.text, asked).fetchall()
 
 
 @dataclass(slots=True)

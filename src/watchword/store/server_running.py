@@ -7,41 +7,30 @@ transaction, so a `Take` needs neither BEGIN nor COMMIT.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from psycopg import AsyncRawCursor
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
-from sqlalchemy.sql import ClauseElement, Executable
 
+from watchword.store.compiling import Statements
 from watchword.store.connections import Connection
 from watchword.store.verbs import Ask, Take, Verb
 
 T = TypeVar("T")
 Rows = list[dict[str, Any]]
 
-_DIALECT = PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+
+statements = Statements(
+    PGDialect_psycopg(paramstyle="numeric_dollar")  # type: ignore[no-untyped-call]
+)
 
 
-class Statements:
-    """Statements compiled once each: the text, the parameters in order, the constant ones."""
-
-    def __init__(self) -> None:
-        self._compiled: dict[Executable, tuple[str, tuple[str, ...], dict[str, Any]]] = {}
-
-    def __call__(self, ask: Ask) -> tuple[str, list[Any]]:
-        """The text and its parameters."""
-        statement, values = ask
-        found = self._compiled.get(statement)
-        if found is None:
-            compiled: Any = cast("ClauseElement", statement).compile(dialect=_DIALECT)
-            constants = {k: v for k, v in compiled.params.items() if v is not None}
-            found = (compiled.string, tuple(compiled.positiontup), constants)
-            self._compiled[statement] = found
-        text, names, constants = found
-        return text, [values[name] if name in values else constants[name] for name in names]
-
-
-statements = Statements()
+def numbered(ask: Ask) -> tuple[str, list[Any]]:
+    """The text of a statement, and its parameters in the order of their numbers."""
+    statement, values = ask
+    found = statements(statement)
+    constants = found.constants
+    return found.text, [values[name] if name in values else constants[name] for name in found.names]
 
 
 async def run(connection: Connection, verb: Verb[T]) -> T:
@@ -58,7 +47,7 @@ async def run(connection: Connection, verb: Verb[T]) -> T:
 async def _stepped(connection: Connection, step: Ask | Take) -> Any:
     if isinstance(step, Take):
         return await together(connection, step)
-    text, values = statements(step)
+    text, values = numbered(step)
     cursor = AsyncRawCursor(connection)
     await cursor.execute(text, values, binary=True)
     return await cursor.fetchall() if cursor.description else []
@@ -95,7 +84,7 @@ async def together(
             for text in before:
                 await connection.execute(text)
             for ask in asks:
-                text, values = statements(ask)
+                text, values = numbered(ask)
                 cursor = AsyncRawCursor(connection)
                 await cursor.execute(text, values, binary=True)
                 cursors.append(cursor)
