@@ -14,6 +14,7 @@ from watchword.settings import Settings
 from watchword.store import floor, schema
 from watchword.store.databases import driver_of
 from watchword.store.schema import HEAD, Schema
+from watchword.store.sqlite import Sqlite
 
 _TOLD = {
     Schema.EMPTY: "not made yet; `watchword migrate up` or the first start makes it",
@@ -79,9 +80,20 @@ def _finish(settings: Settings) -> None:
 
 def _standing(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | None]:
     """Read only: asking must not make an empty database."""
-    if not settings.database_path:
-        return _standing_on_server(settings, must_exist=must_exist)
-    path = Path(settings.database_path)
+    driver = driver_of(settings.database_url)
+    if isinstance(driver, Sqlite):
+        return _standing_on_file(Path(driver.path), must_exist=must_exist)
+    from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
+
+    found = server_schema.look(driver)
+    if must_exist and found[0] is Schema.EMPTY:
+        raise NotFound(
+            f"There are no tables in {settings.database_shown}.", fix="watchword migrate up"
+        )
+    return found
+
+
+def _standing_on_file(path: Path, *, must_exist: bool) -> tuple[Schema, str | None]:
     if not path.is_file():
         if must_exist:
             raise NotFound(f"There is no database at {path}.", fix="watchword migrate up")
@@ -91,17 +103,3 @@ def _standing(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | No
         return schema.standing(connection)
     finally:
         connection.close()
-
-
-def _standing_on_server(settings: Settings, *, must_exist: bool) -> tuple[Schema, str | None]:
-    driver = driver_of(settings.database_url)
-    from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
-    from watchword.store.postgres import Postgres  # noqa: PLC0415
-
-    assert isinstance(driver, Postgres)  # noqa: S101 - the other kind has a path
-    found = server_schema.look(driver)
-    if must_exist and found[0] is Schema.EMPTY:
-        raise NotFound(
-            f"There are no tables in {settings.database_shown}.", fix="watchword migrate up"
-        )
-    return found

@@ -15,6 +15,7 @@ from watchword.store import outbox, signing
 from watchword.store.databases import driver_of
 from watchword.store.outbox import LATE, Waiting
 from watchword.store.schema import Schema
+from watchword.store.sqlite import Sqlite
 
 if TYPE_CHECKING:
     import psycopg
@@ -68,10 +69,11 @@ async def look(settings: Settings) -> Look:
         Unavailable: the server cannot be reached.
     """
     driver = driver_of(settings.database_url)
+    assert not isinstance(driver, Sqlite)  # noqa: S101 - whoever has a path does not come here
     import psycopg  # noqa: PLC0415 - `driver_of` has said so where it is missing
 
     try:
-        with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:  # type: ignore[attr-defined]
+        with psycopg.connect(driver.conninfo, connect_timeout=5) as connection:
             facts, schema = _asked(connection)
         serves = schema[0].serves
         keys = await driver.read(signing.every()) if serves else []

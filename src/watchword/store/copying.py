@@ -18,13 +18,10 @@ from sqlalchemy import (
     Connection,
     Engine,
     MetaData,
-    NullPool,
     String,
     Table,
     Text,
-    create_engine,
     delete,
-    event,
     func,
     insert,
     inspect,
@@ -37,8 +34,8 @@ from sqlalchemy import (
 from watchword.errors import ConfigError
 from watchword.store import schema, tables
 from watchword.store.databases import driver_of
-from watchword.store.opening import connected
 from watchword.store.schema import COPYING, HEAD
+from watchword.store.sqlite import Sqlite
 
 PAGE = 2_000  # rows in one transaction of the target
 _progress = Table(
@@ -93,21 +90,13 @@ def copy(source: str, target: str, tell: Tell = lambda *_: None) -> dict[str, in
 
 def _engine(url: str) -> Engine:
     driver = driver_of(url)
-    if not driver.is_local:
-        conninfo: str = driver.conninfo  # type: ignore[attr-defined]
-        import psycopg  # noqa: PLC0415 - `driver_of` has said so where it is missing
+    if not isinstance(driver, Sqlite):
+        from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
 
-        return create_engine(
-            "postgresql+psycopg://",
-            creator=lambda: psycopg.connect(conninfo, prepare_threshold=None),
-            poolclass=NullPool,
-        )
+        return server_schema.engine_of(driver)
     if driver.in_memory:
         raise ConfigError("A database in memory cannot be copied.", fix="name a file")
-    path: str = driver.path  # type: ignore[attr-defined]
-    engine = create_engine("sqlite://", creator=lambda: connected(path), poolclass=NullPool)
-    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
-    return engine
+    return schema.engine_of(driver.path)
 
 
 def _lock(given: Connection) -> None:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Engine, create_engine, event, insert
+from sqlalchemy import Engine, NullPool, create_engine, event, insert
 from sqlalchemy.dialects import sqlite as dialects
 from sqlalchemy.engine import Dialect
 from sqlalchemy.schema import CreateIndex, CreateTable
@@ -89,11 +89,17 @@ def judged(revision: str | None, serves_from: str | None) -> tuple[Schema, str |
 
 
 def statements(dialect: Dialect) -> Iterator[str]:
-    """What makes the newest schema, in order."""
+    """What makes the newest schema and the rows that it begins with, in order."""
     for table in tables.metadata.sorted_tables:
         yield str(CreateTable(table).compile(dialect=dialect))
         for index in sorted(table.indexes, key=lambda index: str(index.name)):
             yield str(CreateIndex(index).compile(dialect=dialect))
+    for first in (
+        insert(tables.rev_head).values(log_id=0, epoch=1, seq=0),
+        insert(tables.floor).values(serves_from=FLOOR),
+        insert(tables.version).values(version_num=HEAD),
+    ):
+        yield str(first.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
 
 
 def create(connection: sqlite3.Connection) -> None:
@@ -103,9 +109,6 @@ def create(connection: sqlite3.Connection) -> None:
         if standing(connection)[0] is Schema.EMPTY:
             for statement in statements(_DIALECT):
                 connection.execute(statement)
-            connection.execute(str(insert(tables.rev_head).compile(dialect=_DIALECT)), (0, 1, 0))
-            connection.execute(str(insert(tables.floor).compile(dialect=_DIALECT)), (FLOOR,))
-            connection.execute(str(insert(tables.version).compile(dialect=_DIALECT)), (HEAD,))
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:  # a full disk has rolled back already
@@ -124,9 +127,7 @@ def prepare(driver: Driver, *, upgrade: bool) -> None:
         found, revision = _on_file(driver)
     else:
         from watchword.store import server_schema  # noqa: PLC0415 - its driver may be missing
-        from watchword.store.postgres import Postgres  # noqa: PLC0415
 
-        assert isinstance(driver, Postgres)  # noqa: S101 - there are these two
         found, revision = server_schema.made(driver)
     if revision == COPYING:
         raise ConfigError(
@@ -172,13 +173,20 @@ def _on_file(driver: Sqlite) -> tuple[Schema, str | None]:
 
 def migrate(path: str, revision: str = "head") -> None:
     """Run the migrations up to `revision` on a database file."""
-    engine = create_engine("sqlite://", creator=lambda: connected(path))
-    # The driver leaves transactions alone, so one is begun here: a migration that is
-    # interrupted leaves nothing behind, and of two processes one waits for the other.
-    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
-    upgrade(engine, revision)
+    upgrade(engine_of(path), revision)
     with suppress(OSError):  # without it others see the change half a second later
         Mark(path).stamp()
+
+
+def engine_of(path: str) -> Engine:
+    """A database file as SQLAlchemy works on it, a connection for each use.
+
+    The driver leaves transactions alone, so one is begun here, and at once as a writer's:
+    what is interrupted leaves nothing behind, and of two processes one waits for the other.
+    """
+    engine = create_engine("sqlite://", creator=lambda: connected(path), poolclass=NullPool)
+    event.listen(engine, "begin", lambda begun: begun.exec_driver_sql("BEGIN IMMEDIATE"))
+    return engine
 
 
 def upgrade(engine: Engine, revision: str) -> None:

@@ -8,7 +8,7 @@ who come later would wait behind it.
 from __future__ import annotations
 
 import psycopg
-from sqlalchemy import NullPool, Table, create_engine, event, insert
+from sqlalchemy import Engine, NullPool, Table, create_engine, event
 from sqlalchemy.dialects.postgresql.psycopg import PGDialect_psycopg
 from sqlalchemy.schema import CreateTable
 
@@ -17,7 +17,7 @@ from watchword.seams import Unavailable
 from watchword.store import tables
 from watchword.store.connections import told
 from watchword.store.postgres import Postgres
-from watchword.store.schema import FLOOR, HEAD, Schema, judged, statements, upgrade
+from watchword.store.schema import Schema, judged, statements, upgrade
 from watchword.store.server_counters import limits
 
 OLDEST = 150_000  # PostgreSQL 15
@@ -92,12 +92,7 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
     Raises:
         Unavailable: a table was busy for too long; nothing was changed.
     """
-    engine = create_engine(
-        "postgresql+psycopg://",
-        # Nothing is prepared: behind PgBouncer it would be left to whoever comes next.
-        creator=lambda: psycopg.connect(driver.conninfo, connect_timeout=5, prepare_threshold=None),
-        poolclass=NullPool,
-    )
+    engine = engine_of(driver)
 
     @event.listens_for(engine, "begin")
     def _take_turns(begun: object) -> None:
@@ -113,6 +108,16 @@ def migrate(driver: Postgres, revision: str = "head") -> None:
         raise
 
 
+def engine_of(driver: Postgres) -> Engine:
+    """A database on a server as SQLAlchemy works on it, a connection for each use."""
+    return create_engine(
+        "postgresql+psycopg://",
+        # Nothing is prepared: behind PgBouncer it would be left to whoever comes next.
+        creator=lambda: psycopg.connect(driver.conninfo, connect_timeout=5, prepare_threshold=None),
+        poolclass=NullPool,
+    )
+
+
 def _create(connection: psycopg.Connection) -> None:
     connection.execute(_PATIENCE)
     counters = str(CreateTable(limits).compile(dialect=_DIALECT))
@@ -122,9 +127,3 @@ def _create(connection: psycopg.Connection) -> None:
     )
     for statement in (*statements(_DIALECT), counters, *room):
         connection.execute(statement)
-    head = insert(tables.rev_head).values(log_id=0, epoch=1, seq=0)
-    floor = insert(tables.floor).values(serves_from=FLOOR)
-    version = insert(tables.version).values(version_num=HEAD)
-    for row in (head, floor, version):
-        compiled = row.compile(dialect=_DIALECT)
-        connection.execute(str(compiled), compiled.params)
