@@ -111,11 +111,6 @@ class Elsewhere:
         self._settled = not contact.needs_metadata
 
     @property
-    def promises(self) -> bool:
-        """Whether revocations are noticed here in any case, so that routes may rely on it."""
-        return self._verifier.revocations is not None
-
-    @property
     def follows(self) -> bool:
         """Whether a log is followed, or may be."""
         return self._contact.feed is not None or self._contact.wants_log
