@@ -44,9 +44,11 @@ def installed(version: int) -> Path:
         return install / "bin"
     copy = Path(tempfile.gettempdir()) / f"watchword-test-pg{version}-{install.stat().st_ino}"
     if not copy.exists():
-        shutil.copytree(install, f"{copy}.new", dirs_exist_ok=True)
+        mine = Path(f"{copy}.{os.getpid()}")  # others may be at it too
+        shutil.copytree(install, mine)
         with contextlib.suppress(OSError):
-            Path(f"{copy}.new").rename(copy)
+            mine.rename(copy)
+        shutil.rmtree(mine, ignore_errors=True)
     return copy / "bin"
 
 
