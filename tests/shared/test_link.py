@@ -235,6 +235,29 @@ async def test_loops_come_and_go(valkey):
     await shared.aclose()
 
 
+async def test_loops_that_live_side_by_side_leave_no_connection_behind(valkey, connect):
+    """Each use on another loop than the one before makes a client; the other's is closed."""
+    before = clients(valkey)
+    shared = connect(valkey.url)
+    other = asyncio.new_event_loop()
+    thread = threading.Thread(target=other.run_forever)
+    thread.start()
+    try:
+        for _ in range(5):
+            assert await ping(shared)
+            there = asyncio.run_coroutine_threadsafe(ping(shared), other)
+            assert await asyncio.wrap_future(there)
+        end = time.monotonic() + 5
+        while clients(valkey) > before + 1:
+            assert time.monotonic() < end, "connections pile up"
+            await asyncio.sleep(0.02)
+        await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(shared.aclose(), other))
+    finally:
+        other.call_soon_threadsafe(other.stop)
+        await asyncio.to_thread(thread.join)
+        other.close()
+
+
 @pytest.mark.filterwarnings(
     "ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"
 )

@@ -123,7 +123,9 @@ class Shared:
     def _opened(self) -> _Client:
         loop = asyncio.get_running_loop()
         if self._client is None or self._client.loop is not loop:
-            # Connections belong to their loop; one that ended takes its own along.
+            # Connections belong to their loop: one that lives closes its own, one that ended
+            # takes them along.
+            self.close()
             self._client = _Client(loop, self._clients.make(), self._closing)
         return self._client
 
