@@ -8,6 +8,7 @@ import logging
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waitless import inline
 
 from watchword.errors import TooManyRequests
 from watchword.limits import Fallback, Limit, Limits, ProcessCounters, Taken, gcra
@@ -36,16 +37,6 @@ class Recorder(ProcessCounters):
         if self.fault:
             raise self.fault
         super().reset_one(key)
-
-
-def inline(coroutine):
-    """What it returns, if it returns without waiting for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise AssertionError("it waited")
 
 
 def spend(limits: Limits, now: float, *keys: tuple[str, str]) -> Taken:

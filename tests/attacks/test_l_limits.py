@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import closing
 from ipaddress import IPv6Address
 
 import pytest
+from processes import raced
+from waitless import inline
 
 from watchword.errors import TooManyRequests
 from watchword.limits import Fallback, Limit, Limits, ProcessCounters
@@ -20,16 +20,6 @@ POLICIES = {
     "login_ip": Limit.parse("20 + 1/s"),
     "login_wide": Limit.parse("100 + 1/s"),
 }
-
-
-def inline(coroutine):
-    """What it returns, if it returns without waiting for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise AssertionError("it waited")
 
 
 def allowed(limits: Limits, now: float, *keys: tuple[str, str]) -> bool:
@@ -147,17 +137,7 @@ print(len(reached))
 
 @pytest.mark.attack("L-12")
 def test_two_hundred_tries_in_four_processes_race_for_five_units(tmp_path):
-    command = [sys.executable, "-c", NODE, str(tmp_path / "rl.db")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    nodes = [subprocess.Popen(command, **pipes) for _ in range(4)]
-    for node in nodes:
-        assert node.stdout.readline() == "ready\n"
-    for node in nodes:
-        node.stdin.write("go\n")
-        node.stdin.flush()
-    reached = [int(node.communicate(timeout=60)[0]) for node in nodes]
-    assert [node.returncode for node in nodes] == [0] * 4
-    assert sum(reached) == 5
+    assert sum(raced(NODE, str(tmp_path / "rl.db"))) == 5
 
 
 @pytest.mark.attack("D-08")

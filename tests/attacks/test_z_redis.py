@@ -4,11 +4,10 @@ no limit goes away."""
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 import time
 
 import pytest
+from processes import raced
 from vk import Cluster, Valkey, Watched, Wire, closing
 
 NODE = """
@@ -32,24 +31,9 @@ asyncio.run(main())
 """
 
 
-def raced(url: str) -> list[int]:
-    """How many of 50 attempts at once each of four processes was given."""
-    command = [sys.executable, "-W", "error", "-c", NODE, url]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    nodes = [subprocess.Popen(command, **pipes) for _ in range(4)]
-    for node in nodes:
-        assert node.stdout.readline() == "ready\n"
-    for node in nodes:
-        node.stdin.write("go\n")
-        node.stdin.flush()
-    given = [int(node.communicate(timeout=60)[0]) for node in nodes]
-    assert [node.returncode for node in nodes] == [0] * 4
-    return given
-
-
 @pytest.mark.attack("L-12")
 def test_two_hundred_attempts_of_four_processes_race_for_seven_units(valkey):
-    assert sum(raced(valkey.url)) == 7
+    assert sum(raced(NODE, valkey.url)) == 7
     assert valkey.do("DBSIZE") == 2
 
 
@@ -57,7 +41,7 @@ def test_two_hundred_attempts_of_four_processes_race_for_seven_units(valkey):
 def test_in_a_cluster_too():
     cluster = Cluster()
     with closing(*cluster.nodes):
-        assert sum(raced(cluster.url)) == 7
+        assert sum(raced(NODE, cluster.url)) == 7
 
 
 # --- a server and its logins ---

@@ -8,7 +8,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ import httpx2
 import pytest
 from node import SECRET, Node
 from pg import PostgresServer
+from processes import set_off
 
 from watchword import Auth
 from watchword.rules.revoking import GRACE
@@ -255,15 +255,7 @@ async def test_clean_up_that_is_killed_and_clean_up_twice_take_each_dead_row_onc
     dead = 400
     for _ in range(dead):
         await another_grant(store, kept.user_id, kept.client_id, expires_at=NOW + 60)
-    command = [sys.executable, "-W", "error", "-c", SWEEPS, url, str(NOW + 61 + GRACE)]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    sweepers = [subprocess.Popen(command, **pipes) for _ in range(4)]
-    for one in sweepers:
-        assert one.stdout.readline() == "ready\n"
-    for one in sweepers:
-        one.stdin.write("go\n")
-        one.stdin.flush()
-    doomed, *others = sweepers
+    doomed, *others = set_off(SWEEPS, url, str(NOW + 61 + GRACE))
     assert doomed.stdout.readline().strip() in ("swept", "0")
     doomed.send_signal(signal.SIGKILL)
     doomed.communicate()

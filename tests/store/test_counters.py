@@ -13,6 +13,7 @@ from contextlib import closing
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from waitless import inline
 
 from watchword.limits import Fallback, ProcessCounters
 from watchword.rules.rates import UNLIMITED, Limit, Taken, gcra
@@ -31,16 +32,6 @@ def counters(tmp_path):
 def rows(counters: SqliteCounters) -> int:
     with closing(sqlite3.connect(counters._path)) as reader:
         return reader.execute("select count(*) from rl").fetchone()[0]
-
-
-def inline(coroutine):
-    """What it returns, if it returns without waiting for anything."""
-    try:
-        coroutine.send(None)
-    except StopIteration as done:
-        return done.value
-    coroutine.close()
-    raise AssertionError("it waited")
 
 
 def take(limited: Fallback, key: str, limit: Limit, now: float) -> Taken:

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from typing import Any
 
 import httpx2
 import pytest
+from processes import hear, process, say
 
 from watchword import Auth
 from watchword.rules import claims
@@ -82,30 +80,6 @@ door = socket.create_server(("127.0.0.1", 0), backlog=256)
 print(door.getsockname()[1], flush=True)
 uvicorn.Server(uvicorn.Config(app, log_level="warning")).run(sockets=[door])
 """
-
-
-@contextmanager
-def process(script: str, told: dict[str, Any]) -> Iterator[subprocess.Popen[str]]:
-    """A Python of its own that is told one line; it never outlives the block."""
-    with subprocess.Popen(
-        [sys.executable, "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as started:
-        try:
-            say(started, json.dumps(told))
-            yield started
-        finally:
-            started.kill()
-
-
-def say(to: subprocess.Popen[str], line: str) -> None:
-    assert to.stdin is not None
-    to.stdin.write(line + "\n")
-    to.stdin.flush()
-
-
-async def hear(of: subprocess.Popen[str]) -> str:
-    assert of.stdout is not None
-    return (await asyncio.to_thread(of.stdout.readline)).strip()
 
 
 @pytest.fixture
