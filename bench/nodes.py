@@ -3,76 +3,41 @@
 import asyncio
 import contextlib
 import itertools
-import os
-import subprocess
-import sys
+import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlencode
 
-from bench.harness import HOST, ROOT, Process, answers, ask, end, free_port
+from bench.harness import HOST, ask
 from bench.peers.common import PASSWORD, USERNAME
 from bench.subjects import watchword_cli
-
-PATIENCE = 60.0  # seconds for a start
-SECRET = "q7Zk2mXw9LpR4vTn8sBd3GyHc6FjKe1U"
+from bench.support import DEFAULTS, Node
 
 
 @contextmanager
-def nodes(
-    count: int, workers: int, database_url: str, more: Mapping[str, str] | None = None
-) -> Iterator[list[Process]]:
+def nodes(count: int, workers: int, database_url: str, **settings: str) -> Iterator[list[Node]]:
     """Run some nodes of some workers, with one user; nobody is pinned to a core."""
-    env = {
-        "WATCHWORD_ENV": "development",
-        "WATCHWORD_ISSUER": "http://localhost:8000",
-        "WATCHWORD_SECRET": SECRET,
-        "WATCHWORD_DATABASE_URL": database_url,
-        "BENCH_SECRET": SECRET,
-        "BENCH_PORT": "8000",
-        "BENCH_STATE": "/nowhere",
-        **(more or {}),
-    }
+    env = {**DEFAULTS, "WATCHWORD_DATABASE_URL": database_url}
     user = ("user", "create", USERNAME, "--password-stdin", "--scope", "me")
     watchword_cli(env, *user, given=f"{PASSWORD}\n")
     with ExitStack() as stack:
-        started = [stack.enter_context(_node(workers, env)) for _ in range(count)]
-        yield started
+        yield [
+            stack.enter_context(Node(database_url, workers=workers, **settings))
+            for _ in range(count)
+        ]
 
 
-@contextmanager
-def _node(workers: int, env: Mapping[str, str]) -> Iterator[Process]:
-    port = free_port()
-    words = [sys.executable, "-m", "uvicorn", "bench.apps.watchword_app:app", "--host", HOST]
-    words += ["--port", str(port), "--workers", str(workers), "--no-access-log"]
-    process = subprocess.Popen(
-        words, cwd=ROOT, env={**os.environ, **env}, stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )  # fmt: skip
-    try:
-        deadline = time.monotonic() + PATIENCE
-        while not answers(port, "/open"):
-            if time.monotonic() > deadline or process.poll() is not None:
-                raise RuntimeError("a node did not start")
-            time.sleep(0.05)
-        yield Process(port, [process.pid])
-    finally:
-        end(process)
-
-
-def login(node: Process) -> str:
+def login(node: Node) -> str:
     """Log in and return the access token."""
     form = {"username": USERNAME, "password": PASSWORD, "scope": "me"}
-    reply = ask(node.url("/token"), form)
+    reply = ask(f"{node.url}/token", form)
     if reply.status != 200:
         raise RuntimeError(f"the login was refused: {reply.body!r}")
-    import json  # noqa: PLC0415
-
     return str(json.loads(reply.body)["access_token"])
 
 
-async def until_refused(run: list[Process], token: str) -> float:
+async def until_refused(run: list[Node], token: str) -> float:
     """Milliseconds from the acknowledged revocation to the start of the last accepted request."""
     accepted, stop = 0.0, False
 

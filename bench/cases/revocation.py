@@ -5,10 +5,9 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from bench.harness import Process
 from bench.nodes import login, nodes, until_refused
 from bench.report import Outcome, Pace
-from bench.support import PostgresServer, Valkey
+from bench.support import Node, PostgresServer, Valkey
 
 
 def measure(pace: Pace) -> Outcome:
@@ -32,7 +31,7 @@ def measure(pace: Pace) -> Outcome:
 
 
 @contextmanager
-def _sqlite() -> Iterator[list[Process]]:
+def _sqlite() -> Iterator[list[Node]]:
     with (
         tempfile.TemporaryDirectory() as directory,
         nodes(1, 4, f"sqlite:///{directory}/w.db") as run,
@@ -41,7 +40,7 @@ def _sqlite() -> Iterator[list[Process]]:
 
 
 @contextmanager
-def _postgres() -> Iterator[list[Process]]:
+def _postgres() -> Iterator[list[Node]]:
     server = PostgresServer()
     try:
         with nodes(2, 2, server.database("bench")) as run:
@@ -51,11 +50,11 @@ def _postgres() -> Iterator[list[Process]]:
 
 
 @contextmanager
-def _both() -> Iterator[list[Process]]:
+def _both() -> Iterator[list[Node]]:
     server, valkey = PostgresServer(), Valkey()
     url = server.database("bench") + "?pgbouncer=true"  # nobody listens to the database
     try:
-        with nodes(2, 2, url, {"WATCHWORD_REDIS_URL": valkey.url}) as run:
+        with nodes(2, 2, url, redis_url=valkey.url) as run:
             yield run
     finally:
         valkey.close()
