@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -138,19 +138,24 @@ async def told(postgres_server: PostgresServer, database: str) -> dict[str, tupl
     return counted
 
 
-async def family(url: str, rotations: int, times: int) -> list[float]:
-    """Microseconds to end a family that has been rotated so often."""
+async def families(url: str, many: int, times: int) -> tuple[list[float], list[float]]:
+    """Microseconds to end young families and old ones, in turns: the disk has its moods."""
     store = SqlStore(driver_of(url), token_life=600)
-    took = []
-    for _ in range(times):
-        new = await a_grant(store)
-        for generation in range(rotations):
-            await store.rotate(token_of(new, generation), NOW, window=WINDOW, idle=IDLE)
-        began = time.perf_counter()
-        await store.revoke_grant(new.id, NOW)
-        took.append((time.perf_counter() - began) * 1e6)
+    lives = {10: [], many: []}
+    for rotations, made in lives.items():
+        for _ in range(times):
+            made.append(await a_grant(store))
+            for generation in range(rotations):
+                token = token_of(made[-1], generation)
+                await store.rotate(token, NOW, window=WINDOW, idle=IDLE)
+    took: dict[int, list[float]] = {10: [], many: []}
+    for turn in range(times):
+        for rotations in (10, many) if turn % 2 else (many, 10):
+            began = time.perf_counter()
+            await store.revoke_grant(lives[rotations][turn].id, NOW)
+            took[rotations].append((time.perf_counter() - began) * 1e6)
     store.driver.close()
-    return took
+    return took[10], took[many]
 
 
 def measure(pace: Pace) -> Outcome:
@@ -192,9 +197,8 @@ async def _measure(server: PostgresServer, url: str, pace: Pace, outcome: Outcom
 
 
 def _families(server: PostgresServer, pace: Pace, outcome: Outcome) -> None:
-    many, times = (1_000, 15) if pace.seconds > 1 else (50, 3)
-    young: Sequence[float] = asyncio.run(family(server.url("bench"), 10, times))
-    old: Sequence[float] = asyncio.run(family(server.url("bench"), many, times))
+    many, times = (1_000, 60) if pace.seconds > 1 else (50, 6)
+    young, old = asyncio.run(families(server.url("bench"), many, times))
     outcome.add("end of a family, 10 rotations", "us", young)
     outcome.add(f"end of a family, {many:,} rotations", "us", old)
     ratio = sorted(old)[len(old) // 2] / sorted(young)[len(young) // 2]

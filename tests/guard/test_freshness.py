@@ -11,7 +11,6 @@ from watchword.guard.freshness import (
     AS_USUAL,
     Asked,
     Freshness,
-    asks_for_position,
     declared,
     position_in,
 )
@@ -68,11 +67,11 @@ def test_what_is_asked_of_one_decision() -> None:
     [(b"1.42", (1, 42)), (b"0.0", (0, 0)), (b"9" * 18 + b".1", (10**18 - 1, 1))],
 )
 def test_a_position_is_read(value, position) -> None:
-    assert position_in(headers(value)) == position and asks_for_position(headers(value))
+    assert position_in(headers(value)) == position
 
 
 def test_most_requests_name_none() -> None:
-    assert position_in(headers()) is None and not asks_for_position(headers())
+    assert position_in(headers()) is None
 
 
 @pytest.mark.parametrize(

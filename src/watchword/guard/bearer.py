@@ -17,6 +17,7 @@ from watchword.errors import (
     OAuthError,
     StaleLogin,
 )
+from watchword.guard.freshness import MIN_SEQ
 
 SUBPROTOCOL = "watchword.bearer."  # how browsers send a token when opening a WebSocket
 _SCHEME = re.compile(rb"(?i)bearer +")
@@ -71,6 +72,8 @@ def plain_token(scope: Mapping[str, Any]) -> bytes | None:
             if found is not None:
                 return None
             found = value
+        elif name == MIN_SEQ:  # which position it asks for is for the full look
+            return None
     if found is None or scope.get("query_string") or scope.get("subprotocols"):
         return None
     return found[7:] if found[:7] == b"Bearer " else None

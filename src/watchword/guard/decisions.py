@@ -14,7 +14,7 @@ from starlette.types import Scope
 
 from watchword.errors import Busy, ConfigError, NoUser, OAuthError
 from watchword.guard.bearer import Challenge, challenge, plain_token
-from watchword.guard.freshness import Freshness, Stale, asks_for_position, position_in
+from watchword.guard.freshness import Freshness, Stale, position_in
 from watchword.guard.revocations import Revocations, Wake
 from watchword.guard.stale import Verify, WhenStale
 from watchword.guard.tickets import BEHIND, Redeem, presented
@@ -105,7 +105,7 @@ class Decisions:
         token: AccessToken | None = scope.get(self._memo)
         if token is None and (recall := self.recall) is not None:
             text = plain_token(scope)
-            if text is not None and not (self.follows and asks_for_position(scope)):
+            if text is not None:
                 try:
                     token = recall(text, self.now())
                 except Unavailable:  # the full look says what is to be done

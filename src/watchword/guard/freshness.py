@@ -118,11 +118,6 @@ def declared(
     return Freshness(max_stale, when_stale or usual, open_for or 0.0)  # type: ignore[arg-type]
 
 
-def asks_for_position(scope: Mapping[str, Any]) -> bool:
-    """Whether a request names a position of the log."""
-    return any(name == MIN_SEQ for name, _ in scope["headers"])
-
-
 def position_in(scope: Mapping[str, Any]) -> tuple[int, int] | None:
     """The position of the log that a request names, `epoch.seq`.
 
