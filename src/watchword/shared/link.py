@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -124,7 +124,7 @@ class Shared:
         loop = asyncio.get_running_loop()
         if self._client is None or self._client.loop is not loop:
             # Connections belong to their loop: one that lives closes its own, one that ended
-            # takes them along.
+            # has closed them.
             self.close()
             self._client = _Client(loop, self._clients.make(), self._closing)
         return self._client
@@ -164,12 +164,14 @@ class _Client:
     ) -> None:
         self.loop = loop
         self.redis = made.redis
-        self._close: Callable[[], Awaitable[object]] | None = made.close
+        self._close = made.close
         self._closing = closing
         self._seats = asyncio.Semaphore(_SEATS)
         self._users = 0
-        self._retired = False
-        self._opening = loop.create_task(_outcome(made.open))
+        self._retired = self._is_closed = False
+        self._ending: asyncio.Task[None] | None = None
+        self._kept = self._until_the_loop_ends()
+        self._opening = loop.create_task(self._open(made.open))
 
     @property
     def has_opened(self) -> bool:
@@ -200,19 +202,38 @@ class _Client:
         self._close_if_left()
 
     def _close_if_left(self) -> None:
-        if self._retired and not self._users and self._close is not None:
-            task = self.loop.create_task(self._end(self._close))
-            self._close = None
-            self._closing.add(task)
-            task.add_done_callback(self._closing.discard)
+        if self._retired and not self._users:
+            self._ended()
 
-    async def _end(self, close: Callable[[], Awaitable[object]]) -> None:
+    def _ended(self) -> asyncio.Task[None]:
+        if self._ending is None:
+            self._ending = self.loop.create_task(self._end())
+            self._closing.add(self._ending)
+            self._ending.add_done_callback(self._closing.discard)
+        return self._ending
+
+    async def _open(self, open_: Callable[[], Awaitable[object]]) -> Exception | None:
+        await anext(self._kept)
+        return await _outcome(open_)
+
+    async def _end(self) -> None:
         self._opening.cancel()
         with suppress(asyncio.CancelledError):
             await self._opening
         with suppress(Exception):
             async with asyncio.timeout(_CLOSING):
-                await close()
+                await self._close()
+        self._is_closed = True
+
+    async def _until_the_loop_ends(self) -> AsyncGenerator[None]:
+        """An event loop that ends closes its generators first, and by this its connections."""
+        try:
+            yield
+        finally:
+            with suppress(asyncio.CancelledError):  # it cancels its tasks before that
+                await self._ended()
+            if not self._is_closed:
+                await self._end()
 
 
 async def _outcome(open_: Callable[[], Awaitable[object]]) -> Exception | None:
