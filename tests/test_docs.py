@@ -34,6 +34,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")])
@@ -127,9 +128,7 @@ class Reader:
         if shutil.which("jq") is None:
             self.lend_jq()
         for port in ("8000", "9000"):
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.ports[port] = probe.getsockname()[1]
+            self.ports[port] = free_port()
         if not self.own_issuer:  # the default is that of port 8000
             self.environment["WATCHWORD_ISSUER"] = f"http://localhost:{self.ports['8000']}"
 

@@ -18,7 +18,8 @@ import pytest
 from fastapi import FastAPI
 from node import SECRET, Node
 from operating import PATHS, Operator, missing
-from pg import PostgresServer, free_port
+from pg import PostgresServer
+from ports import free_port
 from tests.test_docs import OPERATE, ROOT, elements
 
 from watchword import Account, Auth

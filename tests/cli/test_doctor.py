@@ -6,7 +6,7 @@ import time
 from typing import Any
 
 import pytest
-from pg import free_port
+from ports import free_port
 from vk import Valkey, closing
 
 from watchword.cli import checkups

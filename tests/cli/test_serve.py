@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from typing import Any
 
 import httpx2
 import pytest
+from ports import free_port
 
 from watchword.crypto.strict import decode64
 
@@ -35,13 +35,6 @@ def plain(settings: dict[str, str]) -> dict[str, str]:
     """This process's variables without settings of its own, and those given."""
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("WATCHWORD_", "PORT"))}
     return {**kept, **settings, "PYTHONUNBUFFERED": "1"}
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

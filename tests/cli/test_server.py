@@ -8,7 +8,8 @@ import os
 
 import psycopg
 import pytest
-from pg import PostgresServer, free_port
+from pg import PostgresServer
+from ports import free_port
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from typing import Any
 import httpx2
 import pytest
 from cable import Cable
-from pg import free_port
+from ports import free_port
 from processes import hear, process, say
 
 from watchword import Auth

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -13,6 +12,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from ports import free_port
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = shutil.which("chromium")
@@ -20,9 +20,7 @@ CHROMIUM = shutil.which("chromium")
 
 @pytest.fixture
 def demo(tmp_path):
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     env = {k: v for k, v in os.environ.items() if not k.startswith("WATCHWORD_")}
     command = [sys.executable, "-m", "watchword", "dev", "--app", "demo:app", "--port", str(port)]
     env["PYTHONPATH"] = str(ROOT / "examples")

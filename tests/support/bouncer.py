@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 import psycopg
-from pg import PATIENCE, PostgresServer, free_port
+from pg import PATIENCE, PostgresServer
+from ports import free_port
 
 PROGRAM = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import httpx2
-from pg import free_port
+from ports import free_port
 
 SECRET = "Zk3vQ8xN1rT6wYb4Lm9Pc2Hd7Jf5Gs0A"
 ISSUER = "http://localhost:8000"

@@ -23,7 +23,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from pg import PostgresServer, free_port, installed, of_the_system
+from pg import PostgresServer, installed, of_the_system
+from ports import free_port
 from tests.test_docs import Block, Reader, Server
 from vk import Valkey
 

