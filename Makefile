@@ -1,9 +1,9 @@
 # One command to serve, one to test, one to check. Each makes its own environment.
 #
 #   make serve     the demo on http://127.0.0.1:8000 (PORT=9000 make serve for another port)
-#   make test      every test (ARGS="-x tests/guard" for some)
-#   make test-everywhere   and what builds a server once more on PostgreSQL, beside Valkey, and
-#                  on both (RUNS=postgresql:none for one of them)
+#   make test      every test, on SQLite, and what builds a server three times more: on
+#                  PostgreSQL, beside Valkey, and on both (RUNS=sqlite:none for one of them,
+#                  ARGS="-x tests/guard" for some tests, one after the other)
 #   make check     format, lint, types, import contracts, documents
 #   make bench     benchmarks, side by side with peers (ONLY="guarded login" for some)
 #   make lock      renew the pinned requirements
@@ -20,10 +20,13 @@ UV := $(shell command -v uv)
 ifeq ($(UV),)
   INSTALL = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input
 else
-  INSTALL = $(UV) pip install --quiet --python $(BIN)/python
+  INSTALL = $(UV) pip install --quiet --compile-bytecode --python $(BIN)/python
 endif
 
-.PHONY: help serve test test-everywhere check format bench lock clean
+# The tests start hundreds of processes; each would compile everything again.
+export PYTHONDONTWRITEBYTECODE =
+
+.PHONY: help serve test check format bench lock clean
 .DEFAULT_GOAL := help
 
 help:
@@ -57,17 +60,21 @@ serve: $(VENV)/.serve
 	@$(BIN)/watchword dev --app examples.demo:app --port $(PORT)
 
 # A database, and what is beside it. All of them are run, whichever fails; some ARGS leave
-# nothing to some of them, which is pytest's 5.
-RUNS ?= sqlite:none
-
-test-everywhere:
-	$(MAKE) test RUNS="sqlite:none postgresql:none sqlite:valkey postgresql:valkey"
+# nothing to some of them, which is pytest's 5. Without ARGS, WORKERS share the tests, and those
+# that measure time come after them, by themselves.
+RUNS ?= sqlite:none postgresql:none sqlite:valkey postgresql:valkey
+WORKERS ?= 4
+PYTEST = TEST_DATABASE=$${run%:*} TEST_REDIS=$${run\#*:} $(BIN)/python -m pytest
 
 test: $(VENV)/.dev
 	@scripts/programs
 	@failed=; for run in $(RUNS); do \
-	  TEST_DATABASE=$${run%:*} TEST_REDIS=$${run#*:} $(BIN)/python -m pytest $(ARGS) \
-	    || [ $$? = $(if $(ARGS),5,0) ] || failed="$$failed $$run"; \
+	  if [ -n "$(strip $(ARGS))" ]; then \
+	    $(PYTEST) $(ARGS) || [ $$? = 5 ] || failed="$$failed $$run"; \
+	  else \
+	    $(PYTEST) -n $(WORKERS) --dist worksteal || failed="$$failed $$run"; \
+	    TEST_QUIET=only $(PYTEST) || failed="$$failed $$run:quiet"; \
+	  fi; \
 	done; \
 	if [ -n "$$failed" ]; then echo "failed:$$failed" >&2; exit 1; fi
 

@@ -47,8 +47,9 @@ def pytest_collection_finish() -> None:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Other runs than the first are about what a server is built on, and about nothing else."""
-    left_out = [item for item in items if is_left_out(item)]
-    items[:] = [item for item in items if not is_left_out(item)]
+    among_others = hasattr(config, "workerinput")
+    left_out = [item for item in items if is_left_out(item, among_others)]
+    items[:] = [item for item in items if not is_left_out(item, among_others)]
     config.hook.pytest_deselected(items=left_out)
 
 

@@ -264,7 +264,7 @@ STRANGER = SigningKey("evil", "ES256", new_private_key("ES256"))
         {"jwk": STRANGER.public().jwk}, {"jwk": {}}, {"jwk": None},
         {"x5c": ["MIIB"]}, {"x5c": []},
     ],
-    ids=str,
+    ids=lambda extra: str(extra)[:50],  # short of a key that is new each time
 )  # fmt: skip
 def test_a_token_brings_no_key(
     extra: dict[str, object], kid: dict[str, str], monkeypatch: pytest.MonkeyPatch
@@ -298,9 +298,9 @@ def test_b64_and_detached_payloads(b64_: object, crit: dict[str, object]) -> Non
     ):
         signature = encode64(ES.sign(head + b"." + payload))
         refused((head + b"." + sent + b"." + signature).decode())
-    started = time.perf_counter()
+    started = time.thread_time()  # however busy the machine is
     refused(head.decode() + "." + "A" * 50_000_000 + ".AA")
-    assert time.perf_counter() - started < 0.5
+    assert time.thread_time() - started < 0.5
 
 
 @attack("J-12", "J-33")
@@ -465,12 +465,12 @@ def test_jwe_is_not_read() -> None:
         {"alg": "RSA1_5", "enc": "A128CBC-HS256", "kid": "k-RS256"},
         {"alg": "ECDH-ES", "enc": "A256GCM", "epk": ES.public().jwk, "kid": "k-ES256"},
     ]
-    started = time.perf_counter()
+    started = time.thread_time()
     for head in heads:
         refused(jwe(head, bomb))
         for extra in ({"enc": "A256GCM"}, {"zip": "DEF"}, {"enc": None}):
             refused(forged({**HEADER, **extra}))
-    assert time.perf_counter() - started < 1
+    assert time.thread_time() - started < 1
 
 
 @attack("J-32")
@@ -497,9 +497,9 @@ def test_oversize_costs_nothing() -> None:
     ]
     for token in tokens:
         tracemalloc.start()
-        started = time.perf_counter()
+        started = time.thread_time()
         refused(token, OURS)
-        took, peak = time.perf_counter() - started, tracemalloc.get_traced_memory()[1]
+        took, peak = time.thread_time() - started, tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         assert took < 0.1 and peak < 200_000
 
@@ -649,7 +649,7 @@ def test_ten_thousand_mutants_raise_one_thing_only() -> None:
     took: list[float] = []
     for number in range(10_000):
         token = mutated(seeds[number % len(seeds)], chance)
-        started = time.perf_counter()
+        started = time.thread_time()
         try:
             read = verify(token, OURS if number % 3 else REMOTE, typ=AT)
         except InvalidToken:
@@ -658,5 +658,5 @@ def test_ten_thousand_mutants_raise_one_thing_only() -> None:
             assert token in seeds or (
                 isinstance(read.claims, dict) and read.header["kid"] == "k-Ed25519"
             )
-        took.append(time.perf_counter() - started)
+        took.append(time.thread_time() - started)
     assert sorted(took)[9_900] < 0.005

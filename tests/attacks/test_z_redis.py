@@ -10,6 +10,8 @@ import pytest
 from processes import raced
 from vk import Cluster, Valkey, Watched, Wire, closing
 
+pytestmark = pytest.mark.quiet
+
 NODE = """
 import asyncio, sys
 from watchword.rules.rates import Limit

@@ -100,6 +100,7 @@ async def test_a_position_is_where_the_log_is_and_only_grows(server, two) -> Non
     assert positions == [f"1.{head - 1}", f"1.{head}", f"1.{head}"]
 
 
+@pytest.mark.quiet
 async def test_the_barrier_waits_for_guards_elsewhere_where_there_may_be_some(build) -> None:
     server = build(max_stale=0.3)
     await server.auth.start()

@@ -11,7 +11,7 @@ import httpx2
 import pytest
 from answering import answering
 from fastapi import FastAPI
-from pg import free_port
+from ports import free_port
 from serving import serving
 
 from watchword import Guard
@@ -113,6 +113,7 @@ async def test_a_revocation_is_obeyed_within_milliseconds(world) -> None:
     assert await decide(guard, await world.login()) == "accepted", "in the very same second"
 
 
+@pytest.mark.quiet
 async def test_no_news_are_waited_for_by_a_short_poll_only(world) -> None:
     """Freshness is renewed while a request waits for news."""
     guard = world.guard(max_stale=0.4)
@@ -180,6 +181,7 @@ async def test_a_route_may_insist_on_knowledge_of_this_moment(world) -> None:
     assert await decide(guard, token, headers=named) == "refused"
 
 
+@pytest.mark.quiet
 @pytest.mark.attack("Z-09")
 async def test_a_route_says_503_while_nobody_can_tell_and_opens_with_the_next_poll(world) -> None:
     app = FastAPI()
@@ -309,6 +311,7 @@ async def test_it_begins_and_ends_with_the_app(world) -> None:
 # --- asking ---
 
 
+@pytest.mark.quiet
 @pytest.mark.attack("V-10", "V-11")
 async def test_an_issuer_whose_log_is_not_followed_is_asked_about_each_token(world) -> None:
     guard = world.guard(revocations="off", introspection=True, max_stale=0.3)
@@ -328,6 +331,7 @@ async def test_an_issuer_whose_log_is_not_followed_is_asked_about_each_token(wor
     assert isinstance(guard._logs()[0], Unread)
 
 
+@pytest.mark.quiet
 async def test_who_follows_asks_only_while_it_cannot(world) -> None:
     guard = world.guard(introspection=True, when_stale="introspect", max_stale=0.4)
     token, revoked = await world.login(), await world.login()
@@ -406,6 +410,7 @@ async def test_an_unread_log_knows_nothing() -> None:
     assert time.monotonic() - began >= 0.05
 
 
+@pytest.mark.quiet
 async def test_more_than_fits_is_refused_and_not_forgotten(world, monkeypatch, caplog) -> None:
     monkeypatch.setattr(elsewhere, "MOST", 5)
     guard = world.guard(max_stale=0.5)

@@ -359,6 +359,7 @@ async def test_a_hint_during_a_poll_is_not_taken_for_answered(feed) -> None:
     known.close()
 
 
+@pytest.mark.quiet
 async def test_hints_that_fail_are_asked_for_again(feed) -> None:
     tries = 0
 

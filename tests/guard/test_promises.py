@@ -32,6 +32,8 @@ from watchword.store import schema
 from watchword.store.postgres import Postgres
 from watchword.store.sql import SqlStore
 
+pytestmark = pytest.mark.quiet
+
 NOW = 1_800_000_000.0
 S = 0.4
 TOKENS = 24

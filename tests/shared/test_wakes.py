@@ -65,6 +65,7 @@ async def test_a_callback_that_fails_is_called_again(valkey, connect, caplog):
     assert "ZeroDivisionError" in caplog.text
 
 
+@pytest.mark.quiet
 @pytest.mark.attack("Z-11")
 async def test_it_listens_again_when_the_server_is_back(connect, caplog):
     server = Valkey()

@@ -124,6 +124,7 @@ async def test_a_session_from_its_login_to_its_end(pair):
     assert (await two.refresh(new["refresh_token"])).status_code == 400
 
 
+@pytest.mark.quiet
 async def test_without_hints_a_revocation_is_noticed_in_time(pair):
     one, two = pair
     token = (await one.login())["access_token"]

@@ -124,6 +124,7 @@ async def test_an_entry_that_cannot_be_sent_whole_is_in_the_way_of_no_other(stor
     assert [entry.seq for entry in log.entries] == list(range(1, log.seq + 1))
 
 
+@pytest.mark.quiet
 async def test_a_log_that_is_locked_keeps_nobody_waiting_for_the_others(store, postgres_url):
     grants = [await a_grant(store) for _ in range(8)]
     with psycopg.connect(postgres_url) as elsewhere:
@@ -183,6 +184,7 @@ async def test_more_work_than_connections_waits_its_turn(store):
     assert all(each.id == new.id for each in found)
 
 
+@pytest.mark.quiet
 async def test_the_log_is_read_however_busy_the_others_are(store):
     def sleeping():
         yield text("SELECT pg_sleep(0.9)"), {}

@@ -21,6 +21,7 @@ if DATABASE not in ("sqlite", "postgresql") or REDIS not in ("none", "valkey"):
         "TEST_REDIS none or valkey"
     )
 ON_POSTGRES, ON_VALKEY = DATABASE == "postgresql", REDIS == "valkey"
+ONLY_QUIET = os.environ.get("TEST_QUIET") == "only"
 IS_FIRST = not (ON_POSTGRES or ON_VALKEY)
 
 _BUILDS = frozenset({"build", "database_url", "redis_beside"})
@@ -55,8 +56,11 @@ class Beside:
         self._client.close()
 
 
-def is_left_out(item: pytest.Item) -> bool:
-    """Whether this run has nothing to say about a test."""
+def is_left_out(item: pytest.Item, among_others: bool) -> bool:
+    """Whether this run has nothing to say about a test, or would disturb it."""
+    is_quiet = item.get_closest_marker("quiet") is not None
+    if (is_quiet and among_others) or (ONLY_QUIET and not is_quiet):
+        return True
     if IS_FIRST:
         return False
     if ON_POSTGRES and item.get_closest_marker("sqlite") is not None:
