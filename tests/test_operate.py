@@ -26,7 +26,6 @@ from watchword import Account, Auth
 from watchword.seams import StoredUser
 
 PAGES = sorted(OPERATE.glob("*.md"))
-pytestmark = pytest.mark.timeout(300)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

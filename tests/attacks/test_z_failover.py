@@ -14,7 +14,6 @@ from watchword.seams import Unavailable
 from watchword.store import schema
 from watchword.store.databases import driver_of
 
-pytestmark = pytest.mark.timeout(240)
 STALE = 1.0
 
 

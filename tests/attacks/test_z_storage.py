@@ -27,7 +27,6 @@ from watchword.store.contract import NOW, WINDOW, a_grant, another_grant, spend,
 from watchword.store.databases import driver_of
 from watchword.store.sql import SqlStore
 
-pytestmark = pytest.mark.timeout(240)
 STALE = 1.0
 
 

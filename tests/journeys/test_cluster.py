@@ -21,7 +21,6 @@ from watchword.seams import Account, StoredUser
 
 STALE = 1.0  # seconds; the bound that every guard proves
 ROUNDS, RACERS = 50, 50
-pytestmark = pytest.mark.timeout(300)
 
 
 @dataclass

@@ -14,7 +14,6 @@ from watchword import Auth
 from watchword.seams import Account, StoredUser
 
 STALE = 1.0
-pytestmark = pytest.mark.timeout(240)
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
