@@ -136,8 +136,10 @@ async def test_a_leaked_key_gives_way_at_once(build):
 
 async def served_with(build, url, clock, secret, previous="") -> list[tuple[str, bytes]]:
     """Start a server with these secrets; the sealed keys as it leaves them."""
-    server = build(database_url=url, secret=secret, secret_previous=previous, now=clock)
-    await server.auth.start()
+    server = build(
+        database_url=url, secret=secret, secret_previous=previous, now=clock, max_stale=30
+    )
+    await server.auth.start()  # waits for its first poll, which may wait for others
     return server.rows("SELECT kid, sealed FROM watchword_signing_keys ORDER BY kid")
 
 

@@ -388,11 +388,13 @@ async def test_one_password_for_a_thousand_accounts_from_one_place(build, hashed
     server = build(**PRODUCTION)
     await server.auth.start()
     hashed.clear()
-    through = 0
+    through, began = 0, time.monotonic()
     for turn in range(1000):
         server.come_from(address.format(n=turn + 1))
         through += (await attempt(server, f"user{turn}", "Summer2026")).status_code == 401
-    assert through == len(hashed) == 20
+    # 20 + 1/s, and Valkey's clock goes on meanwhile.
+    more = 1 + int(time.monotonic() - began) if server.auth.shared is not None else 0
+    assert 20 <= through == len(hashed) <= 20 + more
 
 
 @pytest.mark.attack("L-10")
