@@ -63,7 +63,7 @@ serve: $(VENV)/.serve
 # nothing to some of them, which is pytest's 5. Without ARGS, WORKERS share the tests, and those
 # that measure time come after them, by themselves.
 RUNS ?= sqlite:none postgresql:none sqlite:valkey postgresql:valkey
-WORKERS ?= 4
+WORKERS ?= 3
 PYTEST = TEST_DATABASE=$${run%:*} TEST_REDIS=$${run\#*:} $(BIN)/python -m pytest
 
 test: $(VENV)/.dev
