@@ -98,11 +98,19 @@ def generate(alg: str, secret: str, *, signs_from: float, kid_prefix: str = "") 
         raise ConfigError(
             "unknown signing algorithm", fix=f"choose one of {', '.join(sorted(ALGORITHMS))}"
         )
-    private = new_private_key(alg)
-    kid = kid_prefix + thumbprint(private.public_key())
+    private, kid = _new(alg, kid_prefix)
     clear = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     public = json.dumps(VerifyingKey(kid, alg, private.public_key()).jwk)
     return StoredKey(kid, alg, signs_from, None, _sealed(kid, clear, secret), public)
+
+
+def _new(alg: str, prefix: str) -> tuple[PrivateKey, str]:
+    """A private key and its name, which is typed into commands: it never looks like an option."""
+    while True:
+        private = new_private_key(alg)
+        kid = prefix + thumbprint(private.public_key())
+        if not kid.startswith("-"):
+            return private, kid
 
 
 def opened(key: StoredKey, secrets: Sequence[str]) -> SigningKey:
