@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from watchword.crypto import jose, keys
+from watchword.crypto import jose
 from watchword.crypto.jwk import ALGORITHMS
 from watchword.crypto.keys import Keyring, StoredKey, generate, opened, resealed
 from watchword.errors import ConfigError
@@ -188,5 +188,5 @@ def test_a_successor_is_due_when_the_newest_is_too_old() -> None:
 def test_a_name_is_never_taken_for_an_option(monkeypatch):
     """One thumbprint in sixty-four begins with a dash, and `key retire` would not take it."""
     made = iter(["-first", "second"])
-    monkeypatch.setattr(keys, "thumbprint", lambda _: next(made))
+    monkeypatch.setattr("watchword.crypto.keys.thumbprint", lambda _: next(made))
     assert generate("ES256", SECRET, signs_from=0).kid == "second"
