@@ -290,6 +290,7 @@ async def test_a_loop_that_ends_while_another_has_it_closed(valkey, turns):
     await asyncio.to_thread(until, lambda: clients(valkey) == before, "closed")
 
 
+@pytest.mark.attack("S-02")
 async def test_no_password_is_logged(connect, caplog):
     server = Valkey(requirepass="correct-horse")
     with closing(server):
