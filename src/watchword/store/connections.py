@@ -118,6 +118,9 @@ class Connections:
             timer = asyncio.get_running_loop().call_later(self._patience, _Late(made))
             try:
                 await made.execute(f"SET lock_timeout = {int(_SOONER * self._patience * 1000)}")
+            except BaseException:
+                made.pgconn.finish()  # nobody has it yet who could
+                raise
             finally:
                 timer.cancel()
         return made
