@@ -53,7 +53,7 @@ LIMITS = {
     "limit_login_wide": "off",
     "limit_login_account": "off",
     "limit_login_account_ip": "8 + 1/h",
-    "limit_token": "1000 + 100/s",
+    "limit_token": "1000 + 1/min",
     "redis_timeout": 0.4,
 }
 
