@@ -24,6 +24,7 @@ from watchword import AccessToken, Account, Auth
 from watchword.crypto import keys
 from watchword.crypto.secrets import fresh
 from watchword.events import Event
+from watchword.guard.freshness import Asked
 from watchword.rules.clients import Client
 from watchword.rules.scopes import Scopes
 from watchword.seams import NewGrant, Opened, StoredUser
@@ -229,6 +230,11 @@ class Server:
         return await self.post(
             "/token", {"grant_type": "refresh_token", "refresh_token": token, **more}
         )
+
+    async def hear(self) -> None:
+        """Know what other servers have committed: at once on one machine, and on PostgreSQL a
+        moment later, which a test that is about something else need not race."""
+        await self.auth.revocations.meet(Asked(within=0))
 
     async def get(self, path: str, token: str | None = None, **more: Any) -> httpx2.Response:
         headers = dict(more.pop("headers", {}))

@@ -296,6 +296,7 @@ async def test_who_revokes_need_not_know_how_long_tokens_live(build, kept_url):
     await short.auth.start()
     assert (await long.get("/guarded", token)).is_success
     await short.auth.store.set_disabled("u_johndoe", long.clock(), disabled=True)
+    await long.hear()
     for _ in range(23):
         assert (await long.get("/guarded", token)).status_code == 401
         assert (await short.get("/guarded", token)).status_code == 401

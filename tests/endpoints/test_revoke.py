@@ -67,5 +67,6 @@ async def test_other_processes_notice_at_once(build, kept_url):
         tokens = await one.login()
         assert (await two.get("/guarded", tokens["access_token"])).is_success
         await one.post("/revoke", {"token": tokens["refresh_token"]})
+        await two.hear()
         assert (await two.get("/guarded", tokens["access_token"])).status_code == 401
         assert (await two.refresh(tokens["refresh_token"])).status_code == 400
