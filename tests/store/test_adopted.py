@@ -38,7 +38,7 @@ PEOPLE = [
 
 
 @pytest.fixture(params=["sync", "async"])
-def users(request, tmp_path) -> SQLAlchemyUsers:
+async def users(request, tmp_path) -> AsyncIterator[SQLAlchemyUsers]:
     path = tmp_path / "app.db"
     engine = create_engine(f"sqlite:///{path}")
     Base.metadata.create_all(engine)
@@ -56,9 +56,8 @@ def users(request, tmp_path) -> SQLAlchemyUsers:
     async def asynchronous() -> AsyncIterator[AsyncSession]:
         async with maker() as session:
             yield session
-        await other.dispose()
 
-    return SQLAlchemyUsers(
+    yield SQLAlchemyUsers(
         Person,
         sync if request.param == "sync" else asynchronous,
         email=Person.email,
@@ -66,6 +65,8 @@ def users(request, tmp_path) -> SQLAlchemyUsers:
         disabled=lambda person: not person.active,
         scopes=lambda person: ["me", "items"],
     )
+    engine.dispose()
+    await other.dispose()
 
 
 @pytest.fixture

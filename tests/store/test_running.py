@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 from sqlalchemy import bindparam, select
@@ -13,8 +14,13 @@ _o = tables.once
 _ALL = select(_o.c.id).where(_o.c.kind == bindparam("kind"))
 
 
-def test_a_verb_is_driven_to_its_end():
-    connection = sqlite3.connect(":memory:")
+@pytest.fixture
+def connection():
+    with closing(sqlite3.connect(":memory:")) as made:
+        yield made
+
+
+def test_a_verb_is_driven_to_its_end(connection):
     connection.row_factory = sqlite3.Row
     connection.execute(f"CREATE TABLE {_o.name} (kind, id, payload, expires_at)")
 
@@ -29,10 +35,10 @@ def test_a_verb_is_driven_to_its_end():
     assert run(connection, verb()) == [b"1"]
 
 
-def test_what_a_verb_raises_is_raised():
+def test_what_a_verb_raises_is_raised(connection):
     def verb():
         raise LookupError("mine")
         yield
 
     with pytest.raises(LookupError):
-        run(sqlite3.connect(":memory:"), verb())
+        run(connection, verb())
